@@ -1,0 +1,56 @@
+"""The engine interface: what any engine takes and promises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from kale_nb.names import RunId, StepName
+from kale_nb.pipeline.model import Pipeline
+from kale_nb.runs.events import Observer, State
+from kale_nb.stepbooks.model import Stepbook
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One run to be done.
+
+    Attributes:
+        steps: the steps to run, a set closed under predecessors, in source order.
+        params: values that differ from the defaults or were given, by name.
+        directory: the run's own folder, which exists and is ours.
+        workspace: the user's folder, never written to.
+        cwd: the notebook's folder relative to the workspace (`.` or deeper); steps start there inside the clone.
+        max_bytes: refuse to clone a workspace larger than this.
+        jobs: steps at once; 0 lets the engine choose.
+        fail_fast: stop running steps when one fails; otherwise let independent branches finish.
+        output_dir: where executed stepbooks are put as well.
+    """
+
+    run: RunId
+    pipeline: Pipeline
+    stepbooks: tuple[Stepbook, ...]
+    steps: tuple[StepName, ...]
+    directory: Path
+    workspace: Path
+    cwd: Path
+    params: Mapping[str, object] = field(default_factory=dict)
+    jobs: int = 0
+    fail_fast: bool = False
+    max_bytes: int = 4 * 1024**3
+    output_dir: Path | None = None
+
+
+class Engine(Protocol):
+    """Runs pipelines."""
+
+    name: str
+
+    def run(self, job: Job, observer: Observer) -> State:
+        """Run the job and return how it ended. Emits every event from RunStarted to RunFinished, also when interrupted.
+
+        Raises EngineError or VolumeError when nothing could be started.
+        """
+        ...
