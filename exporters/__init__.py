@@ -1,0 +1,1 @@
+"""Installed as `kale_nb.exporters`: where nbconvert will find the exporters of this project. Holds none yet."""

@@ -1,0 +1,5 @@
+"""The name that users of Kale know: a thin alias of `kale_nb` with explicit re-exports only."""
+
+from kale_nb import __version__
+
+__all__ = ["__version__"]
