@@ -5,7 +5,7 @@ VENV ?= .venv
 EXAMPLE := examples/compare_models/compare_models.ipynb
 
 bin := $(VENV)/bin
-pip := $(bin)/python -m pip --disable-pip-version-check --quiet
+pip := $(bin)/python -m pip --disable-pip-version-check -qq
 sources := pyproject.toml setup.cfg
 
 .DELETE_ON_ERROR:
