@@ -1,8 +1,8 @@
 """Every shell command that the README and the guide show is run, page by page, and prints what the page says it prints.
 
-A page's `console` blocks run in order in a folder of its own that holds a copy of `examples/`. Lines that start with `$ ` are commands, the others are
-lines of their output, in any order; `...` stands for lines that are left out. Numbers that change from run to run (durations, sizes,
-times, run names) match any other. A comment just above a block changes that:
+A page's `console` blocks run in order in a folder of its own that holds a copy of `examples/`. Lines that start with `$ ` are commands,
+the others are lines of their output, in any order; `...` stands for lines that are left out. Numbers that change from run to run
+(durations, sizes, times, run names) match any other. A comment just above a block changes that:
 
     <!-- exits 1 -->            the commands end with that exit code
     <!-- run by .ci/run -->     the CI script runs these very commands
