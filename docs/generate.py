@@ -25,8 +25,8 @@ HEAD = """<!-- Written by docs/generate.py from the rules in the code; edit thos
 
 # Diagnostics
 
-What `kale check` finds, by code. An **error** stops the compile: the pipeline would fail, or mean something else than the notebook. A **warning**
-is told and the run goes on; a **note** is for your information. `kale explain CODE` prints one of these entries.
+What `kale check` finds, by code. An **error** stops the compile: the pipeline would fail, or mean something else than the notebook.
+A **warning** is told and the run goes on; a **note** is for your information. `kale explain CODE` prints one of these entries.
 """
 
 
