@@ -1,0 +1,387 @@
+"""Notebook-level settings: `metadata.kubeflow_notebook` as Kale's JupyterLab panel and hand-written notebooks hold it, and `%pipeline`.
+
+Every key that Kale 0.x, 1 and 2 wrote is known here. Those that we have no use for give a warning that says what the key did and what
+to do now; keys that nobody wrote give a warning with the nearest known one. A value of the wrong type is a warning too, never a crash:
+an old notebook must load. `%pipeline` counts above the metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kale_nb.annotations.asks import ALL, CONFLICT, QUANTITY, Ask, Place, merge, read_ask
+from kale_nb.annotations.marks import PipelineMarks
+from kale_nb.annotations.spelling import nearest
+from kale_nb.diagnostics import Diagnostic, Severity, rule
+from kale_nb.location import Location
+from kale_nb.pipeline.model import MarshalVolume, Volume
+from kale_nb.source.cells import Source
+
+UNKNOWN_KEY = rule(
+    "KN503",
+    "unknown-setting",
+    Severity.WARNING,
+    what="The notebook's `kubeflow_notebook` metadata holds a key that no version of Kale wrote.",
+    why="It is ignored, and is most likely a slip.",
+    example='%pipeline --name demo\n# and in the notebook\'s metadata: "kubeflow_notebook": {"pipline_name": "demo"}',
+    mend="Correct the key or remove it.",
+)
+UNUSED_KEY = rule(
+    "KN504",
+    "unused-setting",
+    Severity.WARNING,
+    what="The notebook's metadata asks for something of Kale's that has no meaning here.",
+    why="The notebook runs, but without it.",
+    example='# in the notebook\'s metadata: "kubeflow_notebook": {"katib_run": true}',
+    mend="Do what the message says, then remove the key.",
+)
+BAD_METADATA = rule(
+    "KN505",
+    "bad-metadata",
+    Severity.WARNING,
+    what="A notebook-level setting has a value of the wrong kind.",
+    why="It is ignored.",
+    example='# in the notebook\'s metadata: "kubeflow_notebook": {"pipeline_name": 3}',
+    mend="Give the value as the message says.",
+)
+
+KEY = "kubeflow_notebook"
+_TEXTS = {"pipeline_name": "name", "experiment_name": "experiment", "pipeline_description": "description"}
+_IMAGES = ("docker_image", "base_image")
+_USED = (
+    *_TEXTS,
+    *_IMAGES,
+    "experiment",
+    "volumes",
+    "marshal_volume",
+    "marshal_volume_size",
+    "marshal_path",
+    "autosnapshot",
+    "snapshot_volumes",
+    "steps_defaults",
+    "enable_caching",
+    "timeout",
+)
+_UNUSED = {
+    "katib_run": "ran the pipeline as a Katib hyper-parameter search; run it once per value with `-p name=value` instead",
+    "katib_metadata": "described a Katib hyper-parameter search; run the pipeline once per value with `-p name=value` instead",
+    "abs_working_dir": "was the folder that steps ran in; they now run in a copy of the notebook's folder",
+    "notebook_path": "was the notebook's path; the path on the command line counts",
+    "kfp_host": "was the address of Kubeflow Pipelines; name the cluster when you send the pipeline there",
+    "storage_class_name": "was the storage class of all volumes; set it on the cluster",
+    "volume_access_mode": "was the access mode of all volumes; set it on the cluster",
+    "deploy": "sent the pipeline on saving; run `kale run` instead",
+    "run_pipeline": "started a run on saving; run `kale run` instead",
+    "upload_pipeline": "uploaded the pipeline on saving; run `kale compile` instead",
+    "use_notebook_volumes": "mounted the notebook server's volumes; the notebook's folder is copied for each run",
+    "output_path": "was the name of the compiled file; give it to `kale compile`",
+    "auto_snapshot": "was the older name of `autosnapshot`; rename the key",
+    "kale_version": "was the version that saved the notebook; it may go",
+}
+_EMPTY: tuple[object, ...] = (None, "", [], {}, False)
+_KINDS = {"pv": "pv", "pvc": "pvc", "new_pvc": "new", "new": "new", "clone": "clone", "snap": "snap"}
+_VOLUME_KEYS = ("name", "mount_point", "size", "size_type", "type", "snapshot", "snapshot_name", "annotations", "read_only")
+_VOLUME_UNUSED = ("storage_class_name", "volume_access_mode", "id")
+_TRUTH = {"true": True, "yes": True, "on": True, "enabled": True, "false": False, "no": False, "off": False, "disabled": False}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineAsk:
+    """One notebook-level setting.
+
+    Attributes:
+        field: of `PipelineMarks`; `marshal_enabled`, `marshal_size`, `marshal_path`, `volume` and `default` for the nested ones.
+    """
+
+    field: str
+    value: str | bool | Volume | Ask
+    spelled: str
+    place: Place
+
+
+def truth(text: str) -> bool | None:
+    """Read a yes or no."""
+    return _TRUTH.get(text.strip().lower())
+
+
+def read_metadata(source: Source) -> tuple[tuple[PipelineAsk, ...], tuple[Diagnostic, ...]]:
+    """Read `metadata.kubeflow_notebook`."""
+    place = Place(location=Location(path=source.path))
+    raw = source.metadata.get(KEY)
+    if raw is None:
+        return (), ()
+    if not isinstance(raw, Mapping):
+        return (), (
+            place.report(BAD_METADATA, f"`metadata.{KEY}` is no object and is ignored", "make it an object or remove it"),
+        )
+    reader = _Reader(place)
+    for key, value in raw.items():
+        reader.read(str(key), value)
+    return tuple(reader.asks), tuple(reader.found)
+
+
+class _Reader:
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.asks: list[PipelineAsk] = []
+        self.found: list[Diagnostic] = []
+
+    def read(self, key: str, value: Any) -> None:
+        if key in _UNUSED:
+            if not any(value is empty or value == empty for empty in _EMPTY) and not _is_idle(key, value):
+                self.found.append(self.place.report(UNUSED_KEY, f"`{key}` is not used: it {_UNUSED[key]}", f"remove `{key}`"))
+        elif key not in _USED:
+            near = nearest(key, (*_USED, *_UNUSED))
+            hint = f"did you mean `{near}`?" if near else "remove it from the notebook's metadata"
+            self.found.append(self.place.report(UNKNOWN_KEY, f"`{key}` in `metadata.{KEY}` is unknown and ignored", hint))
+        elif value is not None and value != "":
+            self.known(key, value)
+
+    def known(self, key: str, value: Any) -> None:
+        match key, value:
+            case (("pipeline_name" | "experiment_name" | "pipeline_description"), str()):
+                self.ask(_TEXTS[key], value.strip(), key)
+            case (("docker_image" | "base_image"), str()):
+                self.ask("image", value.strip(), key)
+            case "experiment", {"name": str(name)}:
+                if name:
+                    self.ask("experiment", name, key)
+            case "experiment", str():
+                self.ask("experiment", value, key)
+            case "experiment", dict():
+                pass
+            case "marshal_volume", bool():
+                self.ask("marshal_enabled", value, key)
+            case "marshal_path", str():
+                self.ask("marshal_path", value, key)
+            case "marshal_volume_size", str() | int() if not isinstance(value, bool) and QUANTITY.fullmatch(str(value)):
+                self.ask("marshal_size", str(value), key)
+            case (("autosnapshot" | "snapshot_volumes"), bool()):
+                self.ask("autosnapshot", value, key)
+            case "enable_caching", bool():
+                self.default(f"cache:{'enabled' if value else 'disabled'}")
+            case "timeout", int() | str() if not isinstance(value, bool):
+                self.default(f"timeout:{value}")
+            case "steps_defaults", list() | dict():
+                self.defaults(value)
+            case "volumes", list():
+                for index, volume in enumerate(value):
+                    self.volume(volume, index)
+            case _:
+                self.bad(key, value)
+
+    def ask(self, field: str, value: str | bool | Volume | Ask, key: str) -> None:
+        self.asks.append(PipelineAsk(field=field, value=value, spelled=f"{key}: {_short(value)}", place=self.place))
+
+    def bad(self, key: str, value: object) -> None:
+        hint = "correct it in the notebook's metadata or remove it"
+        self.found.append(self.place.report(BAD_METADATA, f"`{key}` cannot be {_short(value)}; it is ignored", hint))
+
+    def default(self, tag: str) -> None:
+        head, _, rest = tag.partition(":")
+        if head not in ALL:
+            near = nearest(head, ALL)
+            self.found.append(
+                self.place.report(
+                    BAD_METADATA,
+                    f"`{tag}` in `steps_defaults` is no setting of a step",
+                    f"did you mean `{near}:`?" if near else None,
+                )
+            )
+            return
+        ask = read_ask(head, rest, self.place, separator=":", spelled=tag)
+        if isinstance(ask, Diagnostic):
+            self.found.append(ask)
+        else:
+            self.ask("default", ask, "steps_defaults")
+
+    def defaults(self, value: list[Any] | dict[str, Any]) -> None:
+        if isinstance(value, list):
+            for tag in value:
+                if isinstance(tag, str):
+                    self.default(tag)
+                else:
+                    self.bad("steps_defaults", tag)
+            return
+        singular = {
+            "labels": "label",
+            "annotations": "annotation",
+            "limits": "limit",
+            "requests": "request",
+            "retry_count": "retries",
+        }
+        for key, entry in value.items():
+            head = singular.get(str(key), str(key).replace("_", "-"))
+            if isinstance(entry, Mapping):
+                for name, inner in entry.items():
+                    self.default(f"{head}:{name}:{inner}")
+            else:
+                self.default(f"{head}:{_word(entry)}")
+
+    def volume(self, raw: Any, index: int) -> None:
+        key = f"volumes[{index}]"
+        if not isinstance(raw, Mapping):
+            self.bad(key, raw)
+            return
+        name, mount = raw.get("name"), raw.get("mount_point")
+        if not (isinstance(name, str) and name and isinstance(mount, str) and mount):
+            self.found.append(
+                self.place.report(BAD_METADATA, f"`{key}` needs a name and a mount_point; it is ignored", "add both or remove it")
+            )
+            return
+        for other in raw:
+            if other in _VOLUME_UNUSED and raw[other]:
+                self.found.append(
+                    self.place.report(UNUSED_KEY, f"`{key}.{other}` is not used: it configured the cluster", f"remove `{other}`")
+                )
+            elif other not in _VOLUME_KEYS and other not in _VOLUME_UNUSED:
+                self.found.append(self.place.report(UNKNOWN_KEY, f"`{key}.{other}` is unknown and ignored", f"remove `{other}`"))
+        kind = raw.get("type", "new_pvc")
+        if kind not in _KINDS:
+            self.bad(f"{key}.type", kind)
+        self.ask(
+            "volume",
+            Volume(
+                name=name,
+                mount_point=mount,
+                size=_size(raw.get("size"), raw.get("size_type")),
+                kind=_KINDS.get(str(kind), "new"),
+                snapshot=raw.get("snapshot") is True,
+                read_only=raw.get("read_only") is True,
+                annotations=_pairs(raw.get("annotations")),
+            ),
+            key,
+        )
+
+
+def _is_idle(key: str, value: object) -> bool:
+    """Tell whether the panel wrote the key without anybody asking for anything: Katib's form left blank."""
+    if key == "katib_metadata" and isinstance(value, Mapping):
+        return not value.get("parameters")
+    return key in ("notebook_path", "kale_version")
+
+
+def _short(value: object) -> str:
+    shown = value.name if isinstance(value, Volume) else value.spelled if isinstance(value, Ask) else repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
+def _word(value: object) -> str:
+    return {True: "enabled", False: "disabled"}[value] if isinstance(value, bool) else str(value)
+
+
+def _size(size: object, unit: object) -> str | None:
+    if isinstance(size, bool) or not isinstance(size, int | float | str) or size == "":
+        return None
+    suffix = unit if isinstance(unit, str) and str(size).replace(".", "", 1).isdigit() else ""
+    return f"{size}{suffix}"
+
+
+def _pairs(raw: object) -> dict[str, str]:
+    if isinstance(raw, Mapping):
+        return {str(k): str(v) for k, v in raw.items()}
+    if isinstance(raw, list):
+        entries = [entry for entry in raw if isinstance(entry, Mapping) and entry.get("key")]
+        return {str(entry["key"]): str(entry.get("value", "")) for entry in entries}
+    return {}
+
+
+def read_volume(text: str) -> Volume | str:
+    """Read `--volume`: `NAME:/path`, `NAME:/path:5Gi`, `NAME:/path:ro`, or `name=..,mount=..,size=..,type=..`; else what is wrong.
+
+    >>> read_volume("data:/data:5Gi").size
+    '5Gi'
+    """
+    if "=" not in text:
+        name, _, rest = text.partition(":")
+        mount, *extras = rest.split(":")
+        fields = {"name": name, "mount": mount}
+        for extra in extras:
+            fields["read-only" if extra in ("ro", "rw") else "size"] = {"ro": "true", "rw": "false"}.get(extra, extra)
+    else:
+        fields = {}
+        for part in text.split(","):
+            key, equals, value = part.partition("=")
+            fields[key.strip().lower().replace("_", "-")] = value.strip() if equals else "true"
+    fields["mount"] = fields.pop("mount-point", fields.get("mount", ""))
+    unknown = next((key for key in fields if key not in ("name", "mount", "size", "type", "snapshot", "read-only")), None)
+    if unknown is not None:
+        return f"`{unknown}` is no property of a volume"
+    if not fields.get("name") or not fields["mount"].startswith("/"):
+        return "a volume needs a name and an absolute path to mount it at"
+    if "size" in fields and not QUANTITY.fullmatch(fields["size"]):
+        return f"`{fields['size']}` is no size"
+    if fields.get("type", "new") not in _KINDS:
+        return f"`{fields['type']}` is no type of volume ({', '.join(_KINDS)})"
+    return Volume(
+        name=fields["name"],
+        mount_point=fields["mount"],
+        size=fields.get("size"),
+        kind=_KINDS[fields.get("type", "new")],
+        snapshot=truth(fields.get("snapshot", "no")) is True,
+        read_only=truth(fields.get("read-only", "no")) is True,
+    )
+
+
+def combine(
+    metadata: Iterable[PipelineAsk], magics: Iterable[PipelineAsk]
+) -> tuple[PipelineMarks, tuple[Ask, ...], tuple[Diagnostic, ...]]:
+    """Make the notebook-level settings: marks, the asks that every step starts from, and conflicts between `%pipeline` lines."""
+    chosen: dict[str, str | bool] = {}
+    volumes: dict[str, Volume] = {}
+    defaults: list[Ask] = []
+    found: list[Diagnostic] = []
+    for ask in metadata:
+        _take(ask, chosen, volumes, defaults)
+    seen: dict[str, PipelineAsk] = {}
+    for ask in magics:
+        slot = f"volume {ask.value.name}" if isinstance(ask.value, Volume) else ask.field
+        if isinstance(ask.value, Ask):
+            slot = f"default {ask.value.kind} {ask.value.key}"
+        first = seen.setdefault(slot, ask)
+        before, now = (a.value.value if isinstance(a.value, Ask) else a.value for a in (first, ask))
+        if before != now:
+            found.append(
+                ask.place.report(
+                    CONFLICT,
+                    f"the notebook is asked for `{first.spelled}` and for `{ask.spelled}`",
+                    f"keep one; the other stands at {first.place.location}",
+                )
+            )
+            continue
+        _take(ask, chosen, volumes, defaults)
+    settings, _ = merge("", (), defaults)
+    marks = PipelineMarks(
+        name=_chosen_text(chosen, "name"),
+        experiment=_chosen_text(chosen, "experiment"),
+        description=_chosen_text(chosen, "description"),
+        image=_chosen_text(chosen, "image"),
+        volumes=tuple(volumes.values()),
+        marshal_volume=MarshalVolume(
+            enabled=chosen.get("marshal_enabled", "marshal_size" in chosen) is True,
+            size=_chosen_text(chosen, "marshal_size"),
+            path=_chosen_text(chosen, "marshal_path"),
+        ),
+        autosnapshot=bool(chosen["autosnapshot"]) if "autosnapshot" in chosen else None,
+        step_defaults=settings,
+    )
+    return marks, tuple(defaults), tuple(found)
+
+
+def _take(ask: PipelineAsk, chosen: dict[str, str | bool], volumes: dict[str, Volume], defaults: list[Ask]) -> None:
+    match ask.value:
+        case Volume():
+            volumes[ask.value.name] = ask.value
+        case Ask():
+            defaults.append(ask.value)
+        case _ if ask.field == "experiment" and ask.spelled.startswith("experiment:"):
+            chosen.setdefault("experiment", ask.value)
+        case _:
+            chosen[ask.field] = ask.value
+
+
+def _chosen_text(chosen: Mapping[str, str | bool], field: str) -> str | None:
+    value = chosen.get(field)
+    return value if isinstance(value, str) and value else None
