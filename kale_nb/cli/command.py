@@ -1,0 +1,103 @@
+"""Parse the command line, call the command, turn what it raises into a message and an exit code.
+
+Exit codes: 0 well, 1 a step failed or a check found something, 2 the command line, the file or the notebook is at fault, 70 a defect of
+kale itself, 129, 130, 143 stopped by SIGHUP, Ctrl-C, SIGTERM. A traceback of kale is shown only with `--debug` or KALE_DEBUG.
+
+A command is a module with `configure(parser)` and `run(args) -> int`, imported only when it is the one called.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from kale_nb import __version__
+from kale_nb.cli import messages
+from kale_nb.diagnostics import CompileError
+from kale_nb.errors import KaleError, SourceError, UsageError
+
+OK, FAILED, USAGE, DEFECT = 0, 1, 2, 70
+
+COMMANDS = {
+    "run": "run a notebook as a pipeline",
+    "check": "tell what is wrong with a notebook, and what would run",
+    "compile": "write the pipeline file and one notebook a step",
+    "graph": "draw the steps",
+    "verify": "run both ways, as a notebook and as a pipeline, and compare",
+    "show": "look at a run, or at one step of it",
+    "runs": "list runs",
+    "explain": "explain a diagnostic by its code",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors look like all our other errors."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, hint=f"`{self.prog} --help` lists what it takes")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `kale` with these arguments (those of the process when None) and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = bool(os.environ.get("KALE_DEBUG"))
+    try:
+        args = _parse(words)
+        debug = debug or args.debug
+        code: int = args.call(args)
+        sys.stdout.flush()
+        return code
+    except SystemExit as stop:  # argparse after --help and --version
+        return stop.code if isinstance(stop.code, int) else OK
+    except BrokenPipeError:
+        _hush()
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt as interrupt:
+        if debug:
+            raise
+        return messages.stopped(interrupt)
+    except KaleError as error:
+        if debug:
+            raise
+        messages.error(error)
+        return USAGE if isinstance(error, CompileError | UsageError | SourceError) else FAILED
+    except Exception as error:
+        if debug:
+            raise
+        messages.defect(error)
+        return DEFECT
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    parser = Parser(prog="kale", description="Run an annotated Jupyter notebook as a pipeline of steps, with the same results.")
+    parser.add_argument("--version", action="version", version=f"kale {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks of kale itself (also: KALE_DEBUG=1)")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", parser_class=Parser)
+    for name, line in COMMANDS.items():
+        command = commands.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.", allow_abbrev=False)
+        command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        if name in words:
+            module = importlib.import_module(f"kale_nb.cli.{name}_command")
+            module.configure(command)
+            command.set_defaults(call=module.run)
+    args = parser.parse_args(words)
+    if args.command is None:
+        parser.print_help()
+        raise SystemExit(USAGE)
+    return args
+
+
+def _hush() -> None:
+    """Leave the interpreter nothing to flush into a pipe that nobody reads any more."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass
+    finally:
+        os.close(null)

@@ -1,0 +1,69 @@
+"""The plan as text: what would run, in which order, and which variables go from where to where."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from kale_nb.cli.style import Style, pad, width
+from kale_nb.names import StepName
+from kale_nb.pipeline import order
+from kale_nb.pipeline.model import Certainty, Edge, Pipeline
+from kale_nb.pipeline.params import to_source
+from kale_nb.runner import Plan
+
+
+def graph_lines(pipeline: Pipeline, style: Style, only: Collection[StepName] | None = None) -> list[str]:
+    """Return the steps in order of running, and for each the edges into it with their variables and who produces them."""
+    names = [name for name in order.topological(pipeline) if only is None or name in only]
+    into: dict[StepName, list[Edge]] = {name: [] for name in names}
+    for edge in order.edges(pipeline):
+        if edge.target in into:
+            into[edge.target].append(edge)
+    columns = min(40, max((width(name) for name in names), default=0))
+    digits = len(str(len(names)))
+    lines: list[str] = []
+    for number, name in enumerate(names, 1):
+        cells = pipeline.step(name).cells
+        lines.append(
+            f"  {number:>{digits}}. {style.paint(pad(name, columns), 'bold')}  {style.paint(_cells(cells), 'dim')}".rstrip()
+        )
+        possible = {n.name for n in pipeline.step(name).needs if n.certainty is Certainty.POSSIBLE}
+        lines.extend(f"     {' ' * digits}{_edge(edge, possible, style)}" for edge in into[name])
+    return lines
+
+
+def plan_lines(pipeline: Pipeline, plan: Plan, style: Style) -> list[str]:
+    """Return what a run would do."""
+    left = len(pipeline.steps) - len(plan.steps)
+    count = f"{len(plan.steps)} of {len(pipeline.steps)} steps" if left else f"{len(plan.steps)} step{'s' if len(plan.steps) != 1 else ''}"
+    lines = [f"{style.paint(pipeline.name, 'bold')}: {count} would run"]
+    lines.extend(graph_lines(pipeline, style, plan.steps))
+    lines.append(f"workspace  {plan.workspace}")
+    if str(plan.cwd) != ".":
+        lines.append(f"starts in  {plan.cwd}")
+    values = {param.name: param.default for param in pipeline.params} | dict(plan.params)
+    for name, value in values.items():
+        given = "" if name in plan.params else style.paint("  (default)", "dim")
+        lines.append(f"parameter  {name} = {to_source(value)}{given}")
+    return lines
+
+
+def _edge(edge: Edge, possible: Collection[str], style: Style) -> str:
+    arrow = "←" if style.unicode else "<-"
+    if not edge.names:
+        return f"{arrow} {edge.source}  {style.paint('(order only)', 'dim')}"
+    names = ", ".join(f"{name}?" if name in possible else name for name in edge.names)
+    return f"{arrow} {edge.source}: {style.paint(names, 'cyan')}"
+
+
+def _cells(cells: tuple[int, ...]) -> str:
+    if not cells:
+        return ""
+    ranges: list[list[int]] = []
+    for cell in sorted(cells):
+        if ranges and cell == ranges[-1][1] + 1:
+            ranges[-1][1] = cell
+        else:
+            ranges.append([cell, cell])
+    shown = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
+    return f"cell {shown}" if len(cells) == 1 else f"cells {shown}"

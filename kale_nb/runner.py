@@ -1,0 +1,255 @@
+"""The runner: a compiled pipeline and an engine become a run record.
+
+`plan` decides everything that can be decided before anything happens: the workspace, the steps, the values of the parameters. `run` makes
+the run's folder, writes down what will run, calls the engine and keeps the record while events arrive.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kale_nb.compiler import Compiled
+from kale_nb.engines import engine as engine_named
+from kale_nb.engines.protocol import Engine, Job
+from kale_nb.errors import KaleError, UsageError
+from kale_nb.names import StepName
+from kale_nb.pipeline import codec, order
+from kale_nb.pipeline.model import Pipeline
+from kale_nb.pipeline.params import check_value, to_source
+from kale_nb.runs.events import Event, Observer, RunStarted, RunWarning, State
+from kale_nb.runs.process import this_process
+from kale_nb.runs.record import ENDED, RunRecord, StepRecord
+from kale_nb.runs.recorder import Recorder
+from kale_nb.runs.store import open_store, run_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a pipeline is to be run.
+
+    Attributes:
+        params: values by name; each is checked against its parameter.
+        until: run only these steps and what they need; empty runs all.
+        jobs: steps at once; 0 lets the engine choose.
+        fail_fast: stop running steps when one fails; otherwise let independent branches finish.
+        output_dir: where executed stepbooks are put as well.
+        workspace: the folder that the run gets a clone of; None takes the folder of the notebook.
+        runs_dir: where the run's folder is made; None takes `.kale/runs` of the workspace.
+        max_bytes: refuse to clone a workspace larger than this.
+    """
+
+    params: Mapping[str, object] = field(default_factory=dict)
+    until: tuple[str, ...] = ()
+    jobs: int = 0
+    fail_fast: bool = False
+    output_dir: Path | None = None
+    workspace: Path | None = None
+    runs_dir: Path | None = None
+    max_bytes: int = 4 * 1024**3
+    engine: str = "local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run will do, decided and not begun.
+
+    Attributes:
+        workspace: absolute.
+        cwd: the notebook's folder relative to the workspace.
+        steps: the steps to run, closed under predecessors, in source order.
+    """
+
+    workspace: Path
+    cwd: Path
+    steps: tuple[StepName, ...]
+    params: Mapping[str, object]
+
+
+def plan(pipeline: Pipeline, options: RunOptions) -> Plan:
+    """Decide what a run of `pipeline` will do; touches nothing. UsageError when an option does not fit."""
+    if options.jobs < 0:
+        raise UsageError(f"--jobs {options.jobs} is negative", hint="0 lets the engine choose")
+    workspace, cwd = choose_workspace(pipeline.source, options.workspace)
+    return Plan(
+        workspace=workspace,
+        cwd=cwd,
+        steps=steps_until(pipeline, options.until),
+        params=checked_params(pipeline, options.params),
+    )
+
+
+def run(
+    compiled: Compiled, options: RunOptions | None = None, observers: Sequence[Observer] = (), *, engine: Engine | None = None
+) -> RunRecord:
+    """Run a compiled pipeline and return its record.
+
+    Args:
+        observers: take every event after it is in the record.
+        engine: used instead of the one that the options name.
+
+    UsageError when an option does not fit, StoreError when there is no place for the run, EngineError or VolumeError when nothing could be
+    started; after those two a record says so. A failed step is no exception: the record tells.
+    """
+    options = options or RunOptions()
+    planned = plan(compiled.pipeline, options)
+    chosen = engine if engine is not None else engine_named(options.engine)
+    store = open_store(planned.workspace, _absolute(options.runs_dir))
+    directory = store.create(compiled.pipeline.name)
+    recorder = Recorder(_first_record(compiled.pipeline, planned, options, directory, chosen.name))
+    try:
+        write_plan(compiled, directory)
+        chosen.run(_job(compiled, planned, options, directory), _fan_out(recorder, observers, store.notice))
+    except KeyboardInterrupt:
+        recorder.close(State.CANCELLED, time.time())
+        raise
+    except BaseException as error:
+        recorder.close(
+            State.FAILED, time.time(), error.message if isinstance(error, KaleError) else f"{type(error).__name__}: {error}"
+        )
+        raise
+    if recorder.record.state not in ENDED:
+        recorder.close(State.CANCELLED, time.time(), "the engine stopped without saying how the run ended")
+    if not recorder.flush():
+        message = f"the run record in {directory} is not complete: {recorder.problem}"
+        for observer in observers:
+            observer(RunWarning(time=time.time(), message=message))
+    return recorder.record
+
+
+def steps_until(pipeline: Pipeline, until: Iterable[str] = ()) -> tuple[StepName, ...]:
+    """Return the steps named and all that must come before them, in source order; all steps when none is named.
+
+    UsageError when a name is no step, with the nearest names.
+    """
+    names = [step.name for step in pipeline.steps]
+    wanted: set[str] = set()
+    for target in until:
+        if target not in names:
+            raise UsageError(f"there is no step {target!r} in {pipeline.name}", hint=_nearest(target, names, "its steps are"))
+        wanted.add(target)
+        wanted.update(order.ancestors(pipeline, StepName(target)))
+    return tuple(name for name in names if not wanted or name in wanted)
+
+
+def checked_params(pipeline: Pipeline, given: Mapping[str, object]) -> dict[str, object]:
+    """Return the values given, as their parameters' types; UsageError for a name that is no parameter or a value that does not fit."""
+    params = {param.name: param for param in pipeline.params}
+    checked: dict[str, object] = {}
+    for name, value in given.items():
+        if name not in params:
+            raise no_such_param(pipeline, name)
+        checked[name] = check_value(params[name], value)
+    return checked
+
+
+def no_such_param(pipeline: Pipeline, name: str) -> UsageError:
+    """Return the error for a parameter that the pipeline does not have."""
+    names = [param.name for param in pipeline.params]
+    if not names:
+        return UsageError(f"{pipeline.name} has no parameter {name!r}", hint="tag the cell that assigns it `parameters`")
+    return UsageError(f"{pipeline.name} has no parameter {name!r}", hint=_nearest(name, names, "its parameters are"))
+
+
+def choose_workspace(source: str, asked: Path | None = None) -> tuple[Path, Path]:
+    """Return the workspace, absolute, and the notebook's folder relative to it.
+
+    UsageError for a folder that is no folder, for `/`, and for the home folder unless it was asked for by name.
+    """
+    notebook = Path(source).absolute()
+    home = notebook.parent if notebook.exists() else Path.cwd()
+    workspace = home if asked is None else asked.expanduser().absolute()
+    if not workspace.is_dir():
+        raise UsageError(f"the workspace {workspace} is not a folder")
+    real = workspace.resolve()
+    if real == real.parent:
+        raise UsageError(
+            f"{workspace} cannot be the workspace: a run would copy the whole machine", hint="name a folder with --workspace"
+        )
+    if asked is None and real == Path.home().resolve():
+        raise UsageError(
+            f"the workspace would be your home folder {workspace}, all of which a run would copy",
+            hint="move the notebook into a folder of its own, or say --workspace to mean it",
+        )
+    try:
+        return workspace, home.resolve().relative_to(real)
+    except ValueError:
+        return workspace, Path()
+
+
+def write_plan(compiled: Compiled, directory: Path) -> None:
+    """Write what will run into the run's folder: `pipeline.json` and `stepbooks/<step>.ipynb`."""
+    (directory / "pipeline.json").write_text(
+        json.dumps(codec.to_json(compiled.pipeline), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+    )
+    folder = directory / "stepbooks"
+    folder.mkdir()
+    for stepbook in compiled.stepbooks:
+        text = json.dumps(stepbook.notebook, ensure_ascii=False, indent=1) + "\n"
+        (folder / f"{stepbook.step}.ipynb").write_text(text, encoding="utf-8")
+
+
+def _job(compiled: Compiled, planned: Plan, options: RunOptions, directory: Path) -> Job:
+    return Job(
+        run=run_id(directory),
+        pipeline=compiled.pipeline,
+        stepbooks=compiled.stepbooks,
+        steps=planned.steps,
+        directory=directory,
+        workspace=planned.workspace,
+        cwd=planned.cwd,
+        params=planned.params,
+        jobs=options.jobs,
+        fail_fast=options.fail_fast,
+        max_bytes=options.max_bytes,
+        output_dir=_absolute(options.output_dir),
+    )
+
+
+def _first_record(pipeline: Pipeline, planned: Plan, options: RunOptions, directory: Path, engine: str) -> RunRecord:
+    source = Path(pipeline.source).absolute()
+    return RunRecord(
+        id=run_id(directory),
+        pipeline=pipeline.name,
+        directory=directory,
+        started=time.time(),
+        steps=tuple(
+            StepRecord(name=step.name, state=State.PENDING if step.name in planned.steps else State.SKIPPED)
+            for step in pipeline.steps
+        ),
+        source=str(source) if source.exists() else pipeline.source,
+        source_sha256=pipeline.source_sha256,
+        params={name: to_source(value) for name, value in planned.params.items()},
+        until=tuple(StepName(name) for name in options.until),
+        workspace=planned.workspace,
+        output_dir=_absolute(options.output_dir),
+        engine=engine,
+        writer=this_process(),
+    )
+
+
+def _fan_out(recorder: Recorder, observers: Sequence[Observer], notice: str | None) -> Observer:
+    def observe(event: Event) -> None:
+        recorder(event)
+        for observer in observers:
+            observer(event)
+        if notice is not None and isinstance(event, RunStarted):
+            observe(RunWarning(time=event.time, message=notice))
+
+    return observe
+
+
+def _nearest(name: str, names: Sequence[str], intro: str) -> str:
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    shown = ", ".join(names[:12])
+    return f"{intro} {shown}{', ...' if len(names) > 12 else ''}"
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.expanduser().absolute()
