@@ -1,0 +1,66 @@
+"""What of a workspace is never copied, and what its `.kaleignore` leaves out.
+
+`.gitignore` is not honoured: it hides the very data and models that steps read.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from kale_nb.errors import VolumeError
+
+IGNORE_FILE = ".kaleignore"
+
+_FOLDERS = frozenset(
+    {
+        ".kale", ".git", ".hg", ".svn", ".ipynb_checkpoints", "__pycache__", "node_modules", ".mypy_cache", ".ruff_cache", ".pytest_cache",
+        ".hypothesis", ".import_linter_cache", ".pytype", ".pyre", ".tox", ".nox", ".ipython", ".virtual_documents",
+    }
+)  # fmt: skip
+_FILES = ("*.pyc", "*.pyo", ".nfs*", ".*.sw[a-p]", ".#*", ".DS_Store", "Thumbs.db")
+
+
+def ignored_always(name: str, *, is_folder: bool) -> bool:
+    """Tell whether an entry called `name` is left out of every snapshot.
+
+    >>> ignored_always(".git", is_folder=True), ignored_always("a.pyc", is_folder=False), ignored_always("data", is_folder=True)
+    (True, True, False)
+    """
+    if is_folder:
+        return name in _FOLDERS
+    if name in (".git", ".kale"):  # a worktree's or submodule's .git is a file
+        return True
+    return (name.startswith(".") or name.endswith((".pyc", ".pyo", ".db"))) and any(fnmatch.fnmatchcase(name, p) for p in _FILES)
+
+
+def is_environment(names: Iterable[str]) -> bool:
+    """Tell from the names in a folder whether it is a virtual environment or a conda prefix."""
+    return any(name in ("pyvenv.cfg", "conda-meta") for name in names)
+
+
+def user_rules(source: Path, extra: tuple[str, ...]) -> Callable[[str], bool] | None:
+    """Return what tells whether a relative path (folders end with `/`) is left out by the user's patterns; None without patterns.
+
+    Raises:
+        VolumeError: `.kaleignore` cannot be read or holds a pattern that is none.
+    """
+    lines: list[str] = list(extra)
+    file = source / IGNORE_FILE
+    try:
+        lines = file.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines() + lines
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise VolumeError(f"{file} cannot be read: {os.strerror(error.errno or 0)}") from error
+    if not any(line.strip() and not line.startswith("#") for line in lines):
+        return None
+    import pathspec
+
+    try:
+        spec = pathspec.GitIgnoreSpec.from_lines(lines)
+    except ValueError as error:
+        raise VolumeError(f"{file} holds a pattern that cannot be read: {error}") from error
+    return spec.match_file
