@@ -1,0 +1,314 @@
+"""The C pickler with our reductions: one class writes bundles and, with `tracing`, feeds a digest.
+
+For each class of object it decides once how it is reduced: by a function of ours, by pickle's own rules (which runs in C), or not at all.
+What neither knows is offered to dill.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import enum
+import pickle
+import sys
+import types
+from collections.abc import Callable, Collection
+from typing import Any
+
+from kale_nb.marshal import arrays, definitions, frames, identity, oddities, rebuild
+from kale_nb.marshal.refusals import Refused, class_name, is_file_class, refusal_of
+
+Reducer = Callable[["GraphPickler", Any], Any]
+
+_HEAP = 1 << 9
+
+_EXACT: dict[type, Reducer | None] = {
+    types.FunctionType: definitions.reduce_function,
+    types.CodeType: definitions.reduce_code,
+    types.CellType: definitions.reduce_cell,
+    types.MethodType: definitions.reduce_method,
+    types.ModuleType: definitions.reduce_module,
+    types.MappingProxyType: definitions.reduce_mapping_proxy,
+    type({}.keys()): definitions.reduce_dict_view,
+    type({}.values()): definitions.reduce_dict_view,
+    type({}.items()): definitions.reduce_dict_view,
+    classmethod: definitions.reduce_classmethod,
+    staticmethod: definitions.reduce_classmethod,
+    definitions.Methods: definitions.reduce_methods,
+    object: oddities.reduce_bare_object,
+    int: None,
+    float: None,
+    str: None,
+    complex: None,
+    range: None,
+    slice: None,
+}
+
+_BY_NAME: dict[str, Reducer] = {
+    "builtins.property": definitions.reduce_property,
+    "builtins.BaseException": oddities.reduce_exception,
+    "functools._lru_cache_wrapper": definitions.reduce_cached_function,
+    "functools.cached_property": definitions.reduce_cached_property,
+    "typing.TypeVar": definitions.reduce_type_variable,
+    "typing.ParamSpec": definitions.reduce_type_variable,
+    "typing.TypeVarTuple": definitions.reduce_type_variable,
+    "typing.NewType": definitions.reduce_type_variable,
+    "_thread.lock": oddities.reduce_lock,
+    "_thread.RLock": oddities.reduce_lock,
+    "weakref.ReferenceType": oddities.reduce_weak_reference,
+    "weakref.WeakValueDictionary": oddities.reduce_weak_container,
+    "weakref.WeakKeyDictionary": oddities.reduce_weak_container,
+    "_weakrefset.WeakSet": oddities.reduce_weak_container,
+    "re.Match": oddities.reduce_match,
+    "dataclasses._MISSING_TYPE": oddities.reduce_dataclass_constant,
+    "dataclasses._KW_ONLY_TYPE": oddities.reduce_dataclass_constant,
+    "dataclasses._HAS_DEFAULT_FACTORY_CLASS": oddities.reduce_dataclass_constant,
+    "dataclasses._FIELD_BASE": oddities.reduce_dataclass_constant,
+    "numpy.ma.MaskedArray": arrays.reduce_masked,
+    "numpy.ma.core.MaskedArray": arrays.reduce_masked,
+    "numpy.ndarray": arrays.reduce_array,
+    "pandas._libs.internals.Block": frames.reduce_block,
+    "pandas.core.generic.NDFrame": frames.reduce_frame,
+    "pandas.Index": frames.reduce_index,
+    "pandas.core.indexes.base.Index": frames.reduce_index,
+}
+
+
+class _Anchor:
+    """Stands in the first pickle of a stream for a namespace that every later pickle may refer to."""
+
+    def __init__(self, make: Callable[[], dict[str, object]]) -> None:
+        self.make = make
+
+
+class GraphPickler(pickle.Pickler):
+    """Writes an object graph to a sink.
+
+    Attributes:
+        main: the namespace of the notebook.
+        by_reference: names in it that every step defines again.
+        tracing: whether the sink is a digest: arrays go into it by content, tokens and memory layout stay out.
+        held: the arrays that the stream refers to by number.
+        buffers: other buffers out of band, in order.
+        wants: names of `main` that definitions by value refer to.
+        by_value: ids of definitions that went by value.
+        owners: ids of objects that own the memory of arrays.
+        opaque: in a trace, whether something was met that cannot travel.
+        internal: ids of arrays that belong to their holder alone, so that sharing their memory means nothing.
+    """
+
+    def __init__(
+        self, sink: Any, *, main: dict[str, object], by_reference: Collection[str], tracing: bool = False, update: Any = None
+    ) -> None:
+        self.buffers: list[pickle.PickleBuffer] = []
+        super().__init__(sink, protocol=5, buffer_callback=_taker(self.buffers, update))
+        self.main = main
+        self.by_reference = frozenset(by_reference)
+        self.tracing = tracing
+        self.update = update
+        self.held: list[arrays.Held] = []
+        self.wants: set[str] = set()
+        self.by_value: set[int] = set()
+        self.owners: dict[int, Any] = {}
+        self.opaque = False
+        self.kept: list[Any] = []
+        self.internal: set[int] = set()
+        self.referenced = {id(main[n]): n for n in self.by_reference if n in main and is_definition(main[n])}
+        self._reducers: dict[type, Reducer | None] = dict(_EXACT)
+        anchors = [_Anchor(rebuild.main_namespace), _Anchor(rebuild.builtins_namespace)]
+        self.dump(anchors)
+        places: dict[int, tuple[int, Any]] = dict(self.memo.copy())
+        for anchor, namespace in zip(anchors, (main, rebuild.builtins_namespace()), strict=True):
+            number, _ = places.pop(id(anchor))
+            places[id(namespace)] = (number, namespace)
+        self.kept.append(anchors)
+        self.memo = places
+        self.first = frozenset(places)
+
+    def reducer_override(self, value: Any) -> Any:
+        """Reduce `value` our way, or leave it to pickle."""
+        cls = type(value)
+        try:
+            reducer = self._reducers[cls]
+        except KeyError:
+            reducer = self._reducers[cls] = self._choose(cls)
+        if reducer is None:
+            return NotImplemented
+        try:
+            return reducer(self, value)
+        except Refused:
+            if not self.tracing:
+                raise
+            self.opaque = True
+            return (rebuild.module_attribute, (cls.__module__, cls.__qualname__))
+
+    def _choose(self, cls: type) -> Reducer | None:
+        if cls is _Anchor:
+            return _reduce_anchor
+        if issubclass(cls, type):
+            return definitions.reduce_class
+        if issubclass(cls, enum.Enum):
+            return definitions.reduce_enum_member
+        what = refusal_of(cls)
+        if what is not None:
+            return _refuser(what)
+        if is_file_class(cls):
+            return oddities.reduce_file
+        for base in cls.__mro__:
+            reducer = _BY_NAME.get(class_name(base))
+            if reducer is not None:
+                return reducer
+        if cls in copyreg.dispatch_table:
+            return None
+        if issubclass(cls, types.ModuleType):
+            return definitions.reduce_module
+        if not cls.__flags__ & _HEAP:
+            return _reduce_native
+        return _reduce_slotted if _needs_slots_set(cls) else _reduce_stateless if _may_be_constant(cls) else None
+
+    def token(self, value: object) -> str:
+        """Give the identity token of a definition; digests do without."""
+        return "" if self.tracing else identity.token_of(value)
+
+    def note_owner(self, owner: Any) -> None:
+        """Record who owns the memory of an array."""
+        self.owners[id(owner)] = owner
+
+    def hold(self, array: Any, *, private: bool = False) -> int:
+        """Add an array to the table and give its number."""
+        self.held.append(arrays.hold(array, private=private or id(array) in self.internal))
+        return len(self.held) - 1
+
+    def keep_apart(self, array: Any) -> None:
+        """Have an array read into memory of its own, whoever shares it here, and count it as part of its holder only."""
+        self.internal.add(id(array))
+        self.kept.append(array)
+
+    def release(self) -> None:
+        """Let go of all objects."""
+        self.clear_memo()
+        for held in (self.held, self.buffers, self.owners, self.kept):
+            held.clear()  # type: ignore[attr-defined]
+
+    def digest_array(self, array: Any, owner: Any, cls: type | None, attributes: dict[str, Any]) -> Any:
+        """Put the content of an array into the digest and give a reduction for its geometry."""
+        number = list(self.owners).index(id(owner)) if len(self.owners) < 64 else len(self.owners)
+        frames.digest(array, self.update)
+        geometry = (number, array.dtype, array.shape, array.strides, bool(array.flags.writeable))
+        return (rebuild.array, geometry if cls is None else (*geometry, cls), attributes or None)
+
+
+def _taker(buffers: list[pickle.PickleBuffer], update: Any) -> Callable[[pickle.PickleBuffer], bool]:
+    def take(buffer: pickle.PickleBuffer) -> bool:
+        if update is not None:
+            update(buffer.raw())
+        else:
+            buffers.append(buffer)
+        return False
+
+    return take
+
+
+def is_definition(value: object) -> bool:
+    """Tell whether a name of the prelude stands for something that travels by reference."""
+    cls = type(value)
+    return (
+        isinstance(value, type | types.FunctionType)
+        or cls is object
+        or class_name(cls)
+        in {"functools._lru_cache_wrapper", "typing.TypeVar", "typing.ParamSpec", "typing.TypeVarTuple", "typing.NewType", "numpy.ufunc"}
+    )
+
+
+def _reduce_anchor(pickler: GraphPickler, anchor: _Anchor) -> Any:
+    return (anchor.make, ())
+
+
+def _refuser(what: str) -> Reducer:
+    def refuse(pickler: GraphPickler, value: Any) -> Any:
+        raise Refused(value, f"is {what}")
+
+    return refuse
+
+
+def _reduce_native(pickler: GraphPickler, value: Any) -> Any:
+    """Reduce a value of a native class: pickle's way, or dill's where pickle has none."""
+    if class_name(type(value)) == "numpy.ufunc":
+        found = definitions.reference(pickler, value)
+        if found is not None:
+            return found
+    try:
+        return value.__reduce_ex__(5)
+    except Refused:
+        raise
+    except Exception as error:
+        reduced = _ask_dill(value)
+        if reduced is None:
+            raise Refused(value, f"is a {class_name(type(value))} ({error})") from error
+        return reduced
+
+
+class _Capture:
+    """Looks like dill's pickler to one of its savers and keeps what the saver would have written."""
+
+    def __init__(self) -> None:
+        self.reduced: tuple[Any, ...] | None = None
+        self._recurse = False
+        self._byref = False
+
+    def save_reduce(self, *parts: Any, obj: Any = None, **_: Any) -> None:
+        """Keep a reduction."""
+        self.reduced = parts
+
+
+_DILL_KNOWS = {"builtins.super", "weakref.ProxyType", "weakref.CallableProxyType", "builtins.getset_descriptor",
+               "builtins.member_descriptor", "collections.odict_keys", "collections.odict_values", "collections.odict_items",
+               "builtins.odict_keys", "builtins.odict_values", "builtins.odict_items"}  # fmt: skip
+
+
+def _ask_dill(value: Any) -> tuple[Any, ...] | None:
+    if class_name(type(value)) not in _DILL_KNOWS:
+        return None
+    import dill
+
+    saver = dill.Pickler.dispatch.get(type(value))
+    if saver is None:
+        return None
+    capture = _Capture()
+    try:
+        saver(capture, value)
+    except Exception:  # the saver writes in a way that cannot be captured
+        return None
+    return capture.reduced
+
+
+def _needs_slots_set(cls: Any) -> bool:
+    return bool(
+        cls.__setattr__ is not object.__setattr__
+        and cls.__reduce_ex__ is object.__reduce_ex__
+        and cls.__reduce__ is object.__reduce__
+        and not hasattr(cls, "__setstate__")
+        and copyreg._slotnames(cls)  # type: ignore[attr-defined]
+    )
+
+
+def _reduce_slotted(pickler: GraphPickler, value: Any) -> Any:
+    reduced = value.__reduce_ex__(5)
+    return (*(*reduced, None, None, None)[:5], rebuild.set_slots)
+
+
+def _may_be_constant(cls: Any) -> bool:
+    return (
+        cls.__module__ != "__main__"
+        and cls.__reduce_ex__ is object.__reduce_ex__
+        and cls.__reduce__ is object.__reduce__
+        and not cls.__itemsize__
+        and cls.__base__ is object
+        and not copyreg._slotnames(cls)  # type: ignore[attr-defined]
+    )
+
+
+def _reduce_stateless(pickler: GraphPickler, value: Any) -> Any:
+    if getattr(value, "__dict__", None) or hasattr(type(value), "__getstate__") and type(value).__getstate__ is not object.__getstate__:
+        return NotImplemented
+    found = oddities.module_constant(value)
+    return NotImplemented if found is None else (rebuild.module_attribute, found)

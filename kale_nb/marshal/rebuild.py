@@ -1,0 +1,442 @@
+"""What a bundle's pickle streams call to make things again.
+
+Streams name these functions, so their names and arguments are part of the format. They work inside `loading(...)`, which says what the
+notebook's namespace is and where arrays come from. Definitions are made in two moves, an empty shell first and its content after,
+so that cycles (a method that refers to its class, a function to itself) close.
+"""
+
+from __future__ import annotations
+
+import abc
+import builtins
+import contextlib
+import functools
+import importlib
+import marshal
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any, Protocol, cast
+
+from kale_nb.errors import MarshalError
+from kale_nb.marshal import identity
+
+
+class ArraySource(Protocol):
+    """Where the arrays of a stream come from."""
+
+    def array(self, index: int, dtype: Any, cls: type | None) -> Any:
+        """Make array number `index` of the stream."""
+
+
+class Loading:
+    """One load: the namespace, the arrays, and which shared definitions were made in it rather than found."""
+
+    def __init__(self, main: dict[str, object], arrays: ArraySource) -> None:
+        self.main = main
+        self.arrays = arrays
+        self.made: dict[int, object] = {}
+
+
+_current: ContextVar[Loading] = ContextVar("kale_marshal_loading")
+_class_lock = threading.RLock()
+
+
+@contextlib.contextmanager
+def loading(state: Loading) -> Iterator[None]:
+    """Make `state` the load that the functions of this module serve."""
+    token = _current.set(state)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def _shared(token: str, make: Callable[[], Any]) -> Any:
+    """Find the definition that carries `token` in this process, or make it."""
+    known = identity.find(token)
+    if known is None:
+        known = make()
+        identity.bind(token, known)
+        state = _current.get()
+        state.made[id(known)] = known
+    return known
+
+
+def _is_new(value: object) -> bool:
+    return id(value) in _current.get().made
+
+
+# --- names ---------------------------------------------------------------------------------------------------------------------------
+
+
+def main_namespace() -> dict[str, object]:
+    """Give the namespace of the reading notebook."""
+    return _current.get().main
+
+
+def builtins_namespace() -> dict[str, object]:
+    """Give the namespace of the builtins."""
+    return vars(builtins)
+
+
+def main_attribute(path: str) -> object:
+    """Find what the reading notebook itself calls `path`, such as `Outer.Inner`."""
+    first, *rest = path.split(".")
+    try:
+        value = _current.get().main[first]
+        for name in rest:
+            value = getattr(value, name)
+    except (KeyError, AttributeError):
+        raise MarshalError(f"the value needs {path}, which the imports and functions cells of this step did not define") from None
+    return value
+
+
+def import_module(name: str) -> types.ModuleType:
+    """Import a module; `__main__` is the notebook's own, whatever runs it."""
+    return importlib.import_module(name)
+
+
+def module_attribute(module: str, path: str) -> object:
+    """Find `path` in a module."""
+    return functools.reduce(getattr, path.split("."), cast("object", importlib.import_module(module)))
+
+
+# --- functions -----------------------------------------------------------------------------------------------------------------------
+
+
+def code(data: bytes) -> types.CodeType:
+    """Read a code object; the Python version was compared before."""
+    return cast(types.CodeType, marshal.loads(data))
+
+
+def cell() -> types.CellType:
+    """Make an empty closure cell."""
+    return types.CellType()
+
+
+def set_cell(made: types.CellType, content: tuple[object, ...]) -> None:
+    """Fill a closure cell; an empty tuple leaves it empty."""
+    if content:
+        made.cell_contents = content[0]
+
+
+def function(
+    token: str, body: types.CodeType, name: str, namespace: dict[str, object] | types.ModuleType, closure: tuple[types.CellType, ...] | None
+) -> types.FunctionType:
+    """Make the shell of a function."""
+    scope = vars(namespace) if isinstance(namespace, types.ModuleType) else namespace
+    return cast(types.FunctionType, _shared(token, lambda: types.FunctionType(body, scope, name, None, closure)))
+
+
+def set_function(made: types.FunctionType, state: Mapping[str, Any]) -> None:
+    """Give a function its defaults, attributes and documentation."""
+    if not _is_new(made):
+        return
+    for name, value in state.items():
+        if name == "__dict__":
+            made.__dict__.update(value)
+        else:
+            setattr(made, name, value)
+
+
+def cached_function(token: str, wrapped: Callable[..., object], maxsize: int | None, typed: bool) -> Any:
+    """Make a `functools.lru_cache` wrapper with an empty cache."""
+    return _shared(token, lambda: functools.lru_cache(maxsize=maxsize, typed=typed)(wrapped))
+
+
+def set_attributes(made: object, state: Mapping[str, Any]) -> None:
+    """Set the instance dictionary of an object."""
+    made.__dict__.update(state)
+
+
+def set_slots(made: object, state: Any) -> None:
+    """Set dictionary and slots past a class's own `__setattr__`."""
+    attributes, slots = state if isinstance(state, tuple) else (state, None)
+    for name, value in {**(attributes or {}), **(slots or {})}.items():
+        object.__setattr__(made, name, value)
+
+
+def dispatching_function(token: str, default: Callable[..., object]) -> Any:
+    """Make a `functools.singledispatch` function with no further implementations."""
+    return _shared(token, lambda: functools.singledispatch(default))
+
+
+def set_dispatching(made: Any, state: tuple[tuple[tuple[type, Any], ...], Mapping[str, Any]]) -> None:
+    """Register the implementations of a `functools.singledispatch` function."""
+    if not _is_new(made):
+        return
+    implementations, attributes = state
+    for cls, implementation in implementations:
+        made.register(cls, implementation)
+    made.__dict__.update(attributes)
+
+
+def cached_property(cls: type[functools.cached_property[Any]], func: Any, name: str | None) -> functools.cached_property[Any]:
+    """Make a cached property; the lock that some versions keep in it is new."""
+    made = cls(func)
+    made.attrname = name
+    return made
+
+
+def property_of(cls: type[property], *parts: Any) -> property:
+    """Make a property or an instance of a subclass."""
+    return cls(*parts)
+
+
+# --- classes -------------------------------------------------------------------------------------------------------------------------
+
+
+def _ignore_subclass(cls: type, **_: object) -> None:
+    """Stand in for `__init_subclass__`: a class that is read again is not defined again."""
+
+
+@contextlib.contextmanager
+def _no_subclass_hooks(bases: tuple[type, ...]) -> Iterator[None]:
+    """Switch off the `__init_subclass__` of all ancestors while a class is made: it ran when the class was defined."""
+    with _class_lock:
+        silenced: list[tuple[type, object]] = []
+        try:
+            for ancestor in {a for base in bases for a in type.mro(base)}:
+                hook = ancestor.__dict__.get("__init_subclass__")
+                if hook is not None and ancestor.__flags__ & (1 << 9):
+                    try:
+                        type.__setattr__(ancestor, "__init_subclass__", classmethod(_ignore_subclass))
+                    except TypeError:
+                        continue
+                    silenced.append((ancestor, hook))
+            yield
+        finally:
+            for ancestor, hook in silenced:
+                type.__setattr__(ancestor, "__init_subclass__", hook)
+
+
+def class_shell(token: str, meta: type, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> type:
+    """Make a class without its attributes, past its metaclass's own `__new__` and the hooks of its bases."""
+
+    def make() -> type:
+        with _no_subclass_hooks(bases):
+            made = cast(type, type.__new__(meta, name, bases, dict(namespace)))
+        if issubclass(meta, abc.ABCMeta):
+            import _abc
+
+            _abc._abc_init(made)
+        return made
+
+    return cast(type, _shared(token, make))
+
+
+def set_methods(made: type, attributes: Mapping[str, Any]) -> None:
+    """Give a class its methods, before anything that might call them is made."""
+    if _is_new(made):
+        for name, value in attributes.items():
+            type.__setattr__(made, name, value)
+
+
+def set_class(made: type, state: tuple[object, Mapping[str, Any], tuple[type, ...], frozenset[str] | None]) -> None:
+    """Give a class its other attributes, and an abstract class its registered classes."""
+    if not _is_new(made):
+        return
+    _, attributes, registered, abstract = state
+    for name, value in attributes.items():
+        type.__setattr__(made, name, value)
+    if abstract is not None:
+        made.__abstractmethods__ = abstract
+    for cls in registered:
+        abc.ABCMeta.register(cast(abc.ABCMeta, made), cls)
+
+
+def enum_member(cls: Any, name: str, args: tuple[Any, ...]) -> Any:
+    """Make a raw member of an enum that travels by value, or give that of the enum already here."""
+    if not _is_new(cls) and name in cls.__dict__.get("_member_map_", {}):
+        return cls._member_map_[name]
+    base = next(b for b in cls.__mro__ if b.__flags__ & (1 << 9) == 0)
+    return base.__new__(cls, *args)
+
+
+def set_enum_member(made: Any, state: Mapping[str, Any]) -> None:
+    """Give an enum member its value and attributes."""
+    if "_value_" not in made.__dict__:
+        made.__dict__.update(state)
+
+
+def type_variable(token: str, cls: type, args: tuple[Any, ...], keywords: Mapping[str, Any], module: str) -> Any:
+    """Make a type variable, a parameter specification or a new type."""
+
+    def make() -> Any:
+        made = cls(*args, **keywords)
+        with contextlib.suppress(AttributeError):
+            made.__module__ = module
+        return made
+
+    return _shared(token, make)
+
+
+# --- exceptions, iterators, odds and ends ----------------------------------------------------------------------------------------------
+
+
+def exception(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    """Make an exception without calling an `__init__` of its author, whose arguments are not known."""
+    base = cast("type[BaseException]", next(b for b in cls.__mro__ if not b.__flags__ & (1 << 9)))
+    made = base.__new__(cls, *args)
+    base.__init__(made, *args)
+    return made
+
+
+def set_exception(made: BaseException, state: tuple[Any, ...]) -> None:
+    """Give an exception its attributes and the exceptions behind it."""
+    attributes, cause, context, suppress = state
+    if attributes:
+        setter = getattr(made, "__setstate__", None)
+        if setter is not None and not isinstance(attributes, dict):
+            setter(attributes)
+        else:
+            made.__dict__.update(attributes)
+    made.__cause__ = cause
+    made.__context__ = context
+    made.__suppress_context__ = suppress
+
+
+def dict_view(kind: str, mapping: Any) -> Any:
+    """Make `mapping.keys()`, `.values()` or `.items()`."""
+    return getattr(mapping, kind)()
+
+
+def mapping_proxy(mapping: Any) -> types.MappingProxyType[Any, Any]:
+    """Make a read-only view of a mapping."""
+    return types.MappingProxyType(mapping)
+
+
+def class_namespace(cls: type) -> Any:
+    """Make `vars(cls)`."""
+    return cls.__dict__
+
+
+def dynamic_module(name: str, doc: str | None) -> types.ModuleType:
+    """Make a module that was made by hand."""
+    return types.ModuleType(name, doc)
+
+
+def set_namespace(made: types.ModuleType, state: Mapping[str, Any]) -> None:
+    """Fill a module that was made by hand."""
+    vars(made).update(state)
+
+
+def weak_set(items: tuple[Any, ...]) -> Any:
+    """Make a `weakref.WeakSet`."""
+    import weakref
+
+    return weakref.WeakSet(items)
+
+
+def weak_mapping(cls: type) -> Any:
+    """Make an empty weak dictionary."""
+    return cls()
+
+
+def set_weak_mapping(made: Any, items: tuple[tuple[Any, Any], ...]) -> None:
+    """Fill a weak dictionary."""
+    for key, value in items:
+        made[key] = value
+
+
+def dead_reference(cls: type) -> Any:
+    """Make a weak reference to something that is gone."""
+
+    class Gone:
+        """Nothing holds an instance of this."""
+
+    return cls(Gone())
+
+
+def lock(kind: str) -> Any:
+    """Make a lock that nobody holds."""
+    return threading.Lock() if kind == "lock" else threading.RLock()
+
+
+def standard_stream(name: str) -> Any:
+    """Give the reader's own standard stream."""
+    return getattr(sys, name)
+
+
+def closed_file(cls: type, name: Any, mode: str, encoding: str | None) -> Any:
+    """Make a file that is closed, for what its name and mode may still tell."""
+    import os
+
+    if encoding is not None:
+        made: Any = open(os.devnull, mode.replace("x", "w"), encoding=encoding)
+        raw = made.buffer.raw
+        made.mode = mode
+    else:
+        raw = made = open(os.devnull, mode.replace("x", "w") if "b" in mode else mode.replace("x", "w") + "b")
+        raw = getattr(made, "raw", made)
+    raw.name = name
+    made.close()
+    return made
+
+
+def match(pattern: Any, text: Any, how: str, start: int, end: int) -> Any:
+    """Find a match of a regular expression again."""
+    return getattr(pattern, how)(text, start, end)
+
+
+# --- arrays --------------------------------------------------------------------------------------------------------------------------
+
+
+def array(index: int, dtype: Any, cls: type | None = None) -> Any:
+    """Give array number `index` of the stream."""
+    return _current.get().arrays.array(index, dtype, cls)
+
+
+def array_over(owner: Any, shape: tuple[int, ...], dtype: Any, offset: int, strides: tuple[int, ...], writable: bool) -> Any:
+    """Make an array over memory of a Python object that travels too, such as a bytearray."""
+    import numpy
+
+    made = numpy.ndarray(shape, dtype, owner, offset, strides)
+    if not writable and made.flags.writeable:
+        made.flags.writeable = False
+    return made
+
+
+def object_array(shape: tuple[int, ...], order: str, cls: type | None, dtype: Any = None) -> Any:
+    """Make an empty array of objects."""
+    import numpy
+
+    made = numpy.empty(shape, dtype=dtype or object, order=cast(Any, order))
+    return made if cls is None else made.view(cls)
+
+
+def set_object_array(made: Any, state: tuple[list[Any], bool, Mapping[str, Any]]) -> None:
+    """Fill an array of objects, in the order of its memory."""
+    items, writable, attributes = state
+    flat = made.reshape(-1, order="A")
+    if flat.size:
+        for index, item in enumerate(items):
+            flat[index] = item
+    if attributes:
+        made.__dict__.update(attributes)
+    if not writable:
+        made.flags.writeable = False
+
+
+def object_view(root: Any, shape: tuple[int, ...], offset: int, strides: tuple[int, ...], writable: bool) -> Any:
+    """Make a view of an array of objects."""
+    import numpy
+
+    flat = root.T if root.flags.f_contiguous and not root.flags.c_contiguous else root
+    made = numpy.ndarray(shape, root.dtype, flat, offset, strides)
+    if not writable:
+        made.flags.writeable = False
+    return made
+
+
+def masked_array(cls: Any, data: Any, mask: Any, fill_value: Any, hard: bool, attributes: Mapping[str, Any]) -> Any:
+    """Make a masked array over data and mask that may be shared."""
+    made = data.view(cls)
+    made._mask = mask
+    made._fill_value = fill_value
+    made._hardmask = hard
+    made.__dict__.update(attributes)
+    return made
