@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("notebook", metavar="NOTEBOOK", nargs="?", help="a notebook, or a folder that `kale compile` wrote")
-    parser.add_argument("--run", metavar="RUN", help="draw this run (an id, its beginning, or latest) with the states of its steps")
+    parser.add_argument(
+        "--run", metavar="RUN", help="draw this run (an id, its beginning, or latest) with the states of its steps"
+    )
     parser.add_argument("--format", choices=("text", "svg"), help="text (the default) or SVG (when -o ends in .svg)")
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="the file to write; standard output without it")
     add_places(parser)

@@ -35,7 +35,11 @@ def graph_lines(pipeline: Pipeline, style: Style, only: Collection[StepName] | N
 def plan_lines(pipeline: Pipeline, plan: Plan, style: Style) -> list[str]:
     """Return what a run would do."""
     left = len(pipeline.steps) - len(plan.steps)
-    count = f"{len(plan.steps)} of {len(pipeline.steps)} steps" if left else f"{len(plan.steps)} step{'s' if len(plan.steps) != 1 else ''}"
+    count = (
+        f"{len(plan.steps)} of {len(pipeline.steps)} steps"
+        if left
+        else f"{len(plan.steps)} step{'s' if len(plan.steps) != 1 else ''}"
+    )
     lines = [f"{style.paint(pipeline.name, 'bold')}: {count} would run"]
     lines.extend(graph_lines(pipeline, style, plan.steps))
     lines.append(f"workspace  {plan.workspace}")

@@ -1,12 +1,13 @@
 """A layered layout of a graph: which layer each step stands in, and in which place.
 
-Longest-path layering, then edges that cross layers are broken by places they pass through, then crossings are reduced by moving each node to
-the mean place of its neighbours, down and up again, and by swapping neighbours while that helps. (The scheme is that of Sugiyama, Tagawa
+Longest-path layering, then edges that cross layers are broken by places they pass through, then crossings are reduced by moving each node
+to the mean place of its neighbours, down and up again, and by swapping neighbours while that helps. (The scheme is that of Sugiyama, Tagawa
 and Toda, "Methods for visual understanding of hierarchical system structures", 1981.)
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -66,7 +67,7 @@ def lay_out(steps: Sequence[StepName], edges: Sequence[tuple[StepName, StepName]
             layers[point.layer].append(point)
         route = (Node(source), *points, Node(target))
         routes[source, target] = route
-        links.extend(zip(route, route[1:], strict=False))
+        links.extend(itertools.pairwise(route))
     return Layout(layers=tuple(tuple(layer) for layer in _uncross(layers, links)), routes=routes)
 
 

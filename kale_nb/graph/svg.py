@@ -1,11 +1,12 @@
 """The graph as one self-contained SVG file, readable on light and dark ground.
 
-Steps are boxes in layers from top to bottom, edges are curves with the names of the variables that travel on them. Given states, a box shows
-its own. Widths are those of a monospaced font, so that nothing needs to be measured.
+Steps are boxes in layers from top to bottom, edges are curves with the names of the variables that travel on them. Given states, a
+box shows its own. Widths are those of a monospaced font, so that nothing needs to be measured.
 """
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,7 +69,10 @@ def draw_svg(
     width = max((p.x + p.width / 2 for p in places.values()), default=80.0) + _MARGIN
     height = max((p.y + p.height / 2 for p in places.values()), default=40.0) + _MARGIN
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" role="img">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {width:.0f} {height:.0f}"'
+            f' width="{width:.0f}" height="{height:.0f}">'
+        ),
         f"<title>{_text(pipeline.name)}</title>",
         f"<style>{_STYLE}</style>",
         f'<rect class="ground" width="{width:.0f}" height="{height:.0f}"/>',
@@ -118,7 +122,7 @@ def _coordinates(
 def _columns(layout: Layout, widths: Mapping[Node, float]) -> dict[Node, float]:
     near: dict[Node, list[Node]] = {node: [] for layer in layout.layers for node in layer}
     for route in layout.routes.values():
-        for a, b in zip(route, route[1:], strict=False):
+        for a, b in itertools.pairwise(route):
             near[a].append(b)
             near[b].append(a)
     level = {node: i for i, layer in enumerate(layout.layers) for node in layer}
@@ -145,7 +149,7 @@ def _spread(
     Points of edges weigh more than steps, for straight edges; steps that nothing is tied to weigh next to nothing.
     """
     offsets = [0.0]
-    for a, b in zip(layer, layer[1:], strict=False):
+    for a, b in itertools.pairwise(layer):
         offsets.append(offsets[-1] + (widths[a] + widths[b]) / 2 + (_GAP if a.is_step or b.is_step else _GAP / 2))
     pools: list[tuple[float, float, int]] = []
     for node, want, offset in zip(layer, wanted, offsets, strict=False):
@@ -164,7 +168,7 @@ def _edge(edge: Edge, route: Sequence[_Place]) -> str:
     start, end = route[0], route[-1]
     points = [(start.x, start.y + start.height / 2), *((p.x, p.y) for p in route[1:-1]), (end.x, end.y - end.height / 2 - 7)]
     path = f"M{points[0][0]:.1f},{points[0][1]:.1f}"
-    for (x1, y1), (x2, y2) in zip(points, points[1:], strict=False):
+    for (x1, y1), (x2, y2) in itertools.pairwise(points):
         bend = (y2 - y1) / 2
         path += f" C{x1:.1f},{y1 + bend:.1f} {x2:.1f},{y2 - bend:.1f} {x2:.1f},{y2:.1f}"
     x, y = points[-1]
@@ -211,5 +215,8 @@ def _cells(cells: Sequence[int]) -> str:
 def _text(text: str) -> str:
     """Return text fit for XML: escaped, without characters that XML cannot hold."""
     return escape(
-        "".join(c if c in "\t\n\r" or (" " <= c and not 0xD800 <= ord(c) <= 0xDFFF and c not in "￾￿") else "�" for c in text)
+        "".join(
+            c if c in "\t\n\r" or (c >= " " and not 0xD800 <= ord(c) <= 0xDFFF and c not in "\ufffe\uffff") else "\ufffd"
+            for c in text
+        )
     )
