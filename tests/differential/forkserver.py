@@ -1,7 +1,7 @@
 """Runs the cells of a notebook in a fresh process in a few milliseconds: a process that has imported what is slow and forks per run.
 
-Started as a script. Each line on standard input is a job `{"cwd", "cells": [{"key", "source"}], "result", "seconds"}`; the child runs
-the cells in an IPython shell whose user module is `__main__`, stops at the first error, and writes
+Started as a script. Each line on standard input is a job `{"cwd", "cells": [{"key", "source", "may_raise"}], "result", "seconds"}`; the child runs
+the cells in an IPython shell whose user module is `__main__`, stops at the first error (unless the cell may raise), and writes
 `{"outputs": {key: [event, ...]}, "error": {...} | null}` to the file `result`. One line `done` or `killed N` answers each job.
 An event is `["stdout", text]`, `["stderr", text]`, `["result", {mime: data}]` or `["display", {mime: data}]`.
 """
@@ -105,7 +105,7 @@ def make_shell() -> Shell:
     return Shell.instance(config=config)
 
 
-async def run_cells(shell: Shell, cells: list[dict[str, str]]) -> dict[str, Any]:
+async def run_cells(shell: Shell, cells: list[dict[str, Any]]) -> dict[str, Any]:
     """Run cells as the kernel does, inside a running event loop; stop after the first error."""
     outputs: dict[str, list[list[Any]]] = {}
     for cell in cells:
@@ -121,8 +121,12 @@ async def run_cells(shell: Shell, cells: list[dict[str, str]]) -> dict[str, Any]
         outputs.setdefault(cell["key"], []).extend(EVENTS)
         EVENTS.clear()
         if not result.success:
-            fault = ERRORS[-1] if ERRORS else {"ename": type(result.error_in_exec or result.error_before_exec).__name__, "evalue": str(result.error_in_exec or result.error_before_exec), "traceback": ""}
-            return {"outputs": outputs, "error": {**fault, "key": cell["key"]}}
+            error = result.error_in_exec or result.error_before_exec
+            fault = ERRORS.pop() if ERRORS else {"ename": type(error).__name__, "evalue": str(error), "traceback": ""}
+            if cell.get("may_raise"):
+                outputs[cell["key"]].append(["raised", {"text/plain": f"{fault['ename']}: {fault['evalue']}"}])
+            else:
+                return {"outputs": outputs, "error": {**fault, "key": cell["key"]}}
         await asyncio.sleep(0)
     return {"outputs": outputs, "error": None}
 

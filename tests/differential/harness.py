@@ -91,19 +91,19 @@ class ForkServer:
             raise RuntimeError("the fork server did not start")
         atexit.register(self.close)
 
-    def run(self, cells: Sequence[tuple[str, str]], *, cwd: Path, scratch: Path, seconds: int = 60) -> dict[str, Any]:
-        """Run (key, source) cells in a fresh process; return what the child wrote."""
+    def run(self, cells: Sequence[Mapping[str, Any]], *, cwd: Path, scratch: Path, seconds: int = 60) -> dict[str, Any]:
+        """Run cells (`key`, `source`, `may_raise`) in a fresh process; return what the child wrote."""
         assert self.process.stdin is not None and self.process.stdout is not None
         scratch.mkdir(parents=True, exist_ok=True)
         result = scratch / f"{uuid.uuid4().hex}.json"
-        job = {"cwd": str(cwd), "cells": [{"key": k, "source": s} for k, s in cells], "result": str(result), "seconds": seconds}
+        job = {"cwd": str(cwd), "cells": list(cells), "result": str(result), "seconds": seconds}
         self.process.stdin.write(json.dumps(job) + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline().strip()
         if answer != "done":
             crash = Path(str(result) + ".crash")
             told = crash.read_text(encoding="utf-8") if crash.exists() else ""
-            return {"outputs": {}, "error": {"ename": "ProcessDied", "evalue": f"{answer} {told}", "traceback": told, "key": cells[-1][0]}}
+            return {"outputs": {}, "error": {"ename": "ProcessDied", "evalue": f"{answer} {told}", "traceback": told, "key": "-"}}
         made: dict[str, Any] = json.loads(result.read_text(encoding="utf-8", errors="surrogatepass"))
         result.unlink()
         return made
@@ -160,11 +160,11 @@ def run_plain(notebook: Notebook, folder: Path, *, cells: Sequence[TextCell] | N
     """
     lay_files(notebook, folder)
     chosen = notebook.running_cells() if cells is None else cells
-    todo: list[tuple[str, str]] = []
+    todo: list[dict[str, Any]] = []
     for cell in chosen:
-        todo.append((str(cell.index), cell.source))
+        todo.append({"key": str(cell.index), "source": cell.source, "may_raise": "raises-exception" in cell.tags})
         if cell.role == "parameters" and override:
-            todo.append(("-", override))
+            todo.append({"key": "-", "source": override})
     made = fork_server().run(todo, cwd=folder, scratch=folder.parent / "scratch")
     return Outcome(outputs=_outputs(made), error=_error(made, None))
 
@@ -228,7 +228,7 @@ def _order(pipeline: Any) -> list[str]:
     return done
 
 
-def _stepbook_cells(book: Mapping[str, Any], data: Path, override: str) -> Iterable[tuple[str, str]]:
+def _stepbook_cells(book: Mapping[str, Any], data: Path, override: str) -> Iterable[dict[str, Any]]:
     for cell in book["cells"]:
         if cell["cell_type"] != "code":
             continue
@@ -236,9 +236,10 @@ def _stepbook_cells(book: Mapping[str, Any], data: Path, override: str) -> Itera
         ours = tags & OURS
         number = cell["metadata"].get("kale", {}).get("cell")
         source = cell["source"] if isinstance(cell["source"], str) else "".join(cell["source"])
-        yield (next(iter(ours)) if ours else str(number or "-")), source
+        key = next(iter(ours)) if ours else str(number or "-")
+        yield {"key": key, "source": source, "may_raise": "raises-exception" in tags}
         if "parameters" in tags:
-            yield "-", f"{override}\n_kale_data = {str(data)!r}"
+            yield {"key": "-", "source": f"{override}\n_kale_data = {str(data)!r}"}
 
 
 def _step_warnings(path: Path) -> list[str]:
