@@ -109,7 +109,8 @@ class _Reader:
     def assign(
         self, targets: list[ast.expr], value: ast.expr, annotation: ast.expr | None, statement: ast.stmt, own: str | None = None
     ) -> None:
-        from_params = [n for n in _read_names(value) if (n in self.params or n in self.computed) and n != own]
+        itself = {own, *(target.id for target in targets if isinstance(target, ast.Name))}
+        from_params = [n for n in _read_names(value) if (n in self.params or n in self.computed) and n not in itself]
         try:
             result = evaluate(value, self.values, self.modules)
             to_source(result)

@@ -39,7 +39,7 @@ NO_CELLS = rule(
     Severity.ERROR,
     what="The notebook has no cells, or none that holds code.",
     why="There is nothing to run.",
-    example="",
+    example="# a notebook of markdown cells only",
     mend="Give a notebook with code cells.",
 )
 TWO_STEPS = rule(
@@ -102,7 +102,7 @@ NO_STEP_HERE = rule(
     Severity.ERROR,
     what="A `prev:` or a setting stands on a cell that belongs to no step.",
     why="There is no step that could wait or be configured, so the mark would be lost.",
-    example="%%imports\nimport os",
+    example="# tags: imports, prev:load\nimport os",
     mend="Move the tag to a cell of the step that it is meant for.",
 )
 ON_TEXT = rule(
@@ -111,7 +111,7 @@ ON_TEXT = rule(
     Severity.WARNING,
     what="A mark stands on a markdown or raw cell.",
     why="Only code cells can be marked; the mark does nothing.",
-    example="%%step load\nx = 1",
+    example="# tags of a markdown cell: step:load",
     mend="Move the tag to the code cell.",
 )
 AFTER_SKIP = rule(
@@ -129,7 +129,7 @@ EMPTY_MARK = rule(
     Severity.WARNING,
     what="A tag `step:` or `block:` names no step.",
     why="Its cell is read as if it had no mark.",
-    example="%%step load\nx = 1",
+    example="%%step load\nx = 1\n# tags: block:\nprint(x)",
     mend="Name the step, or remove the tag.",
 )
 PREV_UNMARKED = rule(
@@ -138,7 +138,7 @@ PREV_UNMARKED = rule(
     Severity.WARNING,
     what="A `prev:` stands on a cell that names no step itself.",
     why="It counts for the step above, which is right only if a step mark was not forgotten.",
-    example="%%step load\nx = 1",
+    example="%%step load\nx = 1\n# tags: prev:load\nprint(x)",
     mend="Add `step:NAME` to the cell.",
 )
 
@@ -181,7 +181,6 @@ class _Reading:
         self.pipeline: list[PipelineAsk] = []
         self.problems: list[Diagnostic] = []
         self.above = _Standing()
-        self.unmarked_code = 0
 
     def read(self, cell: Cell) -> None:
         tags = read_tags(cell, self.source.path)
