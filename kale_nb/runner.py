@@ -26,6 +26,7 @@ from kale_nb.runs.process import this_process
 from kale_nb.runs.record import ENDED, RunRecord, StepRecord
 from kale_nb.runs.recorder import Recorder
 from kale_nb.runs.store import open_store, run_id
+from kale_nb.volumes.ignore import user_rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,7 @@ def plan(pipeline: Pipeline, options: RunOptions) -> Plan:
     if options.jobs < 0:
         raise UsageError(f"--jobs {options.jobs} is negative", hint="0 lets the engine choose")
     workspace, cwd = choose_workspace(pipeline.source, options.workspace)
+    _refuse_runs_in_clones(workspace, _absolute(options.runs_dir))
     return Plan(
         workspace=workspace,
         cwd=cwd,
@@ -179,6 +181,20 @@ def choose_workspace(source: str, asked: Path | None = None) -> tuple[Path, Path
         return workspace, home.resolve().relative_to(real)
     except ValueError:
         return workspace, Path()
+
+
+def _refuse_runs_in_clones(workspace: Path, runs_dir: Path | None) -> None:
+    """Refuse a runs folder in the workspace that clones would hold, and with it all earlier runs and their clones."""
+    if runs_dir is None or not runs_dir.resolve().is_relative_to(workspace.resolve()):
+        return
+    inside = runs_dir.resolve().relative_to(workspace.resolve())
+    ignored = user_rules(workspace, ())
+    if ".kale" in inside.parts or (inside.parts and ignored is not None and ignored(f"{inside.as_posix()}/run/run.json")):
+        return
+    raise UsageError(
+        f"the runs folder {runs_dir} lies in the workspace {workspace}, which every run copies",
+        hint="name a folder outside of it, or list it in .kaleignore",
+    )
 
 
 def write_plan(compiled: Compiled, directory: Path) -> None:

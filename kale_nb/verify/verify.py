@@ -1,0 +1,112 @@
+"""Run a notebook both ways and compare: the facade of this package.
+
+The notebook runs from top to bottom in one kernel on a clone of its own, with its marks turned into comments and its skip cells left out;
+then the pipeline runs as `kale run` runs it. Both kernels hash strings the same way, so that the order of sets is no difference.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kale_nb.annotations.marks import Marked, Role
+from kale_nb.names import StepName
+from kale_nb.runs.events import Failure, State
+from kale_nb.runs.record import RunRecord
+from kale_nb.verify.compare import Answer, StepVerdict, compare_step
+from kale_nb.verify.outputs import Said, said
+
+_RUN = (Role.PARAMETERS, Role.IMPORTS, Role.FUNCTIONS, Role.STEP, Role.METRICS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a comparison found.
+
+    Attributes:
+        record: the run of the pipeline.
+        notebook: the executed notebook of the other way.
+        failure: why the notebook itself failed, run from top to bottom.
+    """
+
+    steps: tuple[StepVerdict, ...]
+    record: RunRecord
+    notebook: Path
+    failure: Failure | None = None
+
+    @property
+    def same(self) -> bool:
+        """Whether both ways ran to their end and said the same."""
+        ended = self.failure is None and self.record.state is State.SUCCEEDED
+        return ended and all(step.answer is Answer.SAME for step in self.steps)
+
+
+def plain_notebook(marked: Marked) -> dict[str, Any]:
+    """Return the notebook that runs from top to bottom in one kernel: marks as comments, no skip cells, each cell with its number."""
+    last = max((cell.cell.index for cell in marked.cells if cell.role is Role.PARAMETERS), default=None)
+    cells: list[dict[str, Any]] = [
+        {
+            "cell_type": "code",
+            "id": f"cell-{cell.cell.index}",
+            "metadata": {
+                "kale": {"cell": cell.cell.index},
+                "tags": [
+                    *(["parameters"] if cell.cell.index == last else []),
+                    *(tag for tag in cell.cell.tags if tag == "raises-exception"),
+                ],
+            },
+            "source": cell.code,
+            "outputs": [],
+            "execution_count": None,
+        }
+        for cell in marked.cells
+        if cell.role in _RUN
+    ]
+    metadata = {key: value for key, value in marked.source.metadata.items() if key in ("kernelspec", "language_info")}
+    return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+
+
+def said_by_cell(notebook: Mapping[str, Any], places: Mapping[str, str] | None = None) -> dict[int, Said]:
+    """Return what each cell of an executed notebook said, by its number in the user's notebook; cells that did not run are left out."""
+    found: dict[int, Said] = {}
+    for cell in notebook.get("cells", ()):
+        number = (cell.get("metadata") or {}).get("kale", {}).get("cell")
+        if cell.get("cell_type") != "code" or number is None:
+            continue
+        if cell.get("execution_count") is None and not cell.get("outputs") and str(cell.get("source", "")).strip():
+            continue
+        found[number] = said(cell.get("outputs", ()), places)
+    return found
+
+
+def compare(
+    marked: Marked, record: RunRecord, notebook: Mapping[str, Any], *, clone: Path, only: Sequence[StepName] = ()
+) -> tuple[StepVerdict, ...]:
+    """Compare an executed notebook with the executed stepbooks of a run.
+
+    Args:
+        clone: where the notebook ran.
+        only: the steps to compare; empty compares all.
+    """
+    alone = said_by_cell(notebook, {str(clone): "<workspace>"})
+    places = {str(record.clone): "<workspace>"} if record.clone is not None else {}
+    verdicts = []
+    for step in marked.steps:
+        if only and step.name not in only:
+            continue
+        cells = [cell.cell.index for cell in step.cells if cell.role in (Role.STEP, Role.METRICS)]
+        executed = record.step(step.name).executed
+        piped = said_by_cell(_read(executed), places) if executed is not None else {}
+        verdicts.append(compare_step(step.name, cells, alone, piped))
+    return tuple(verdicts)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
