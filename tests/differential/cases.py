@@ -1,15 +1,15 @@
 """The cases: files `cases/*.txt`, each a group; read here.
 
-    #### the truth that the case tests, as a sentence
-    #: same                              what must come out (see `harness.Expectation.kind`), with words a refusal must hold:
-    #: refused x left right
-    #: prints STEP: text                 what a step prints, white space aside
-    #: warns word word                   words the warnings must hold
-    #: style magics                      written with cell magics instead of tags
-    #: with lr = 0.5                     run with another parameter value
-    #: real                              also run through `kale run`
-    %%step a
-    ...
+#### the truth that the case tests, as a sentence
+#: same                              what must come out (see `harness.Expectation.kind`), with words a refusal must hold:
+#: refused x left right
+#: prints STEP: text                 what a step prints, white space aside
+#: warns word word                   words the warnings must hold
+#: style magics                      written with cell magics instead of tags
+#: with lr = 0.5                     run with another parameter value
+#: real                              also run through `kale run`
+%%step a
+...
 """
 
 from __future__ import annotations
@@ -66,12 +66,15 @@ def all_cases() -> tuple[Case, ...]:
 
 
 def _read(path: Path) -> list[Case]:
-    parts = re.split(r"^#### (.*)$", path.read_text(encoding="utf-8"), flags=re.M)
+    parts = re.split(r"^#### (.*)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return [_case(path.stem, name.strip(), body) for name, body in zip(parts[1::2], parts[2::2], strict=True)]
 
 
 def _case(group: str, name: str, body: str) -> Case:
-    kind, names, prints, warns = "same", (), {}, ()
+    kind = "same"
+    names: tuple[str, ...] = ()
+    prints: dict[str, str] = {}
+    warns: tuple[str, ...] = ()
     style, override, real = "tags", "", False
     lines = body.strip("\n").split("\n")
     while lines and lines[0].startswith("#:"):

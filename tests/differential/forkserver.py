@@ -1,9 +1,9 @@
 """Runs the cells of a notebook in a fresh process in a few milliseconds: a process that has imported what is slow and forks per run.
 
-Started as a script. Each line on standard input is a job `{"cwd", "cells": [{"key", "source", "may_raise"}], "result", "seconds"}`; the child runs
-the cells in an IPython shell whose user module is `__main__`, stops at the first error (unless the cell may raise), and writes
+Started as a script. Each line on standard input is a job: `{"cwd", "cells": [{"key", "source", "may_raise"}], "result", "seconds"}`. The
+child runs the cells in an IPython shell whose user module is `__main__`, stops at the first error (unless the cell may raise), and writes
 `{"outputs": {key: [event, ...]}, "error": {...} | null}` to the file `result`. One line `done` or `killed N` answers each job.
-An event is `["stdout", text]`, `["stderr", text]`, `["result", {mime: data}]` or `["display", {mime: data}]`.
+An event is `["stdout", text]`, `["stderr", text]`, `["result", {mime: data}]`, `["display", {mime: data}]` or `["raised", {mime: data}]`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ import signal
 import sys
 from typing import Any
 
-os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-
-from IPython.core.displayhook import DisplayHook  # noqa: E402
-from IPython.core.displaypub import DisplayPublisher  # noqa: E402
-from IPython.core.interactiveshell import InteractiveShell  # noqa: E402
-from traitlets import Type  # noqa: E402
-from traitlets.config import Config  # noqa: E402
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets import Type
+from traitlets.config import Config
 
 EVENTS: list[list[Any]] = []
 ERRORS: list[dict[str, str]] = []
@@ -145,16 +143,18 @@ def child(shell: Shell, job: dict[str, Any]) -> None:
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
     sys.stdout, sys.stderr = Stream("stdout"), Stream("stderr")
-    sys.stdin = open(os.devnull, encoding="utf-8")
+    sys.stdin = os.fdopen(0, encoding="utf-8")
     sys.argv = ["kernel"]
     result = asyncio.run(run_cells(shell, job["cells"]))
     partial = job["result"] + ".partial"
-    with io.open(partial, "w", encoding="utf-8", errors="surrogatepass") as file:
+    with open(partial, "w", encoding="utf-8", errors="surrogatepass") as file:
         json.dump(result, file)
     os.rename(partial, job["result"])
 
 
 def serve(preload: list[str]) -> None:
+    """Import what is slow, then fork one child per job line until the input ends."""
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     requests = os.fdopen(os.dup(0), encoding="utf-8")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     shell = make_shell()
@@ -178,7 +178,7 @@ def serve(preload: list[str]) -> None:
             except BaseException:
                 import traceback
 
-                with io.open(job["result"] + ".crash", "w", encoding="utf-8") as file:
+                with open(job["result"] + ".crash", "w", encoding="utf-8") as file:
                     traceback.print_exc(file=file)
             finally:
                 os._exit(code)

@@ -76,7 +76,7 @@ class ForkServer:
     """The process that forks one child per run; made once per test process."""
 
     def __init__(self) -> None:
-        threads = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+        threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         path = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH", "")) if p)
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("forkserver.py")), *PRELOAD],
@@ -93,7 +93,8 @@ class ForkServer:
 
     def run(self, cells: Sequence[Mapping[str, Any]], *, cwd: Path, scratch: Path, seconds: int = 60) -> dict[str, Any]:
         """Run cells (`key`, `source`, `may_raise`) in a fresh process; return what the child wrote."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         scratch.mkdir(parents=True, exist_ok=True)
         result = scratch / f"{uuid.uuid4().hex}.json"
         job = {"cwd": str(cwd), "cells": list(cells), "result": str(result), "seconds": seconds}
@@ -126,7 +127,7 @@ def fork_server() -> ForkServer:
 
 
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
-_TIMES = re.compile(r"^(CPU times:|Wall time:|\d.*(per loop|loops each)).*$", re.M)
+_TIMES = re.compile(r"^(CPU times:|Wall time:|\d.*(per loop|loops each)).*$", re.MULTILINE)
 
 
 def normal_text(text: str) -> str:
@@ -191,13 +192,14 @@ def _error(made: Mapping[str, Any], step: str | None) -> CellError | None:
 def run_pipeline(notebook: Notebook, folder: Path, *, style: str = "tags", override: str = "") -> Outcome:
     """Compile the notebook and run each stepbook in a process of its own, in topological order, without a kernel."""
     from kale_nb.compiler import compile_notebook
+
     from kale_nb.diagnostics import CompileError
 
     path = write_notebook(notebook, folder / "source" / "nb.ipynb", style=style)
     try:
         compiled = compile_notebook(str(path))
-    except CompileError as error:
-        return Outcome(outputs={}, refusal=str(error))
+    except CompileError as refusal:
+        return Outcome(outputs={}, refusal=str(refusal))
     told = [d.render() for d in compiled.diagnostics]
     books = _books(compiled.stepbooks)
     work, data = lay_files(notebook, folder / "work"), folder / "data"
@@ -253,8 +255,10 @@ def run_real(notebook: Notebook, folder: Path, *, style: str = "tags") -> Outcom
     path = write_notebook(notebook, folder / "source" / "nb.ipynb", style=style)
     out = folder / "out"
     env = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "kale_nb.cli", "run", str(path), "--output-dir", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", cwd=path.parent, env=env, timeout=300)
+    command = [sys.executable, "-m", "kale_nb", "run", str(path), "--output-dir", str(out)]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, encoding="utf-8", cwd=path.parent, env=env, timeout=300
+    )
     outputs: dict[int, tuple[tuple[str, Any], ...]] = {}
     error: CellError | None = None
     own = {c.index for c in notebook.cells if c.step is not None}
@@ -288,6 +292,10 @@ def _kernel_events(outputs: Iterable[Mapping[str, Any]]) -> Iterable[list[Any]]:
             yield ["result" if kind == "execute_result" else "display", data]
 
 
+def _plain_text(content: Iterable[Any]) -> str:
+    return next((str(part[1]) for part in content if isinstance(part, tuple) and part[0] == "text/plain"), "")
+
+
 def stdout_of(notebook: Notebook, outcome: Outcome, step: str) -> str:
     """All that the cells of `step` printed or showed as text, one after the other."""
     texts: list[str] = []
@@ -295,7 +303,7 @@ def stdout_of(notebook: Notebook, outcome: Outcome, step: str) -> str:
         if cell.step != step:
             continue
         for kind, content in outcome.outputs.get(cell.index, ()):
-            texts.append(content if kind == "stdout" else dict(p for p in content if isinstance(p, tuple)).get("text/plain", "") + "\n")
+            texts.append(content if kind == "stdout" else _plain_text(content) + "\n")
     return "".join(texts)
 
 
@@ -338,9 +346,11 @@ def judge(notebook: Notebook, expected: Expectation, pipeline: Outcome, folder: 
     warned = expected.kind == "same_or_warned" and _names_in(expected.names, pipeline.warnings) is None
     if pipeline.error is not None:
         told = pipeline.error
-        explained = expected.kind.startswith("refused") and expected.kind != "refused" and _names_in(expected.names, told.evalue) is None
-        reason = f"step {told.step} cell {told.cell}: {told.ename}: {told.evalue}\n{told.traceback}"
-        return Judgement(verdict=Verdict.FAILED, fits=explained or warned, reason=reason, outcome=pipeline)
+        explained = (
+            expected.kind.startswith("refused") and expected.kind != "refused" and _names_in(expected.names, told.evalue) is None
+        )
+        story = f"step {told.step} cell {told.cell}: {told.ename}: {told.evalue}\n{told.traceback}"
+        return Judgement(verdict=Verdict.FAILED, fits=explained or warned, reason=story, outcome=pipeline)
     if expected.kind.startswith("refused"):
         return Judgement(verdict=Verdict.WRONG, fits=False, reason="ran to its end, but had to be refused", outcome=pipeline)
     reason = first_difference(notebook, expected, pipeline, folder, override=override)
@@ -349,15 +359,25 @@ def judge(notebook: Notebook, expected: Expectation, pipeline: Outcome, folder: 
     if reason is not None:
         return Judgement(verdict=Verdict.WRONG, fits=warned, reason=reason, outcome=pipeline)
     missing = _names_in(expected.warns, pipeline.warnings)
-    return Judgement(verdict=Verdict.RIGHT, fits=missing is None, reason=f"right, but no warning says {missing!r}:\n{pipeline.warnings}" if missing else "", outcome=pipeline)
+    return Judgement(
+        verdict=Verdict.RIGHT,
+        fits=missing is None,
+        reason=f"right, but no warning says {missing!r}:\n{pipeline.warnings}" if missing else "",
+        outcome=pipeline,
+    )
 
 
 def _judge_refusal(expected: Expectation, pipeline: Outcome) -> Judgement:
-    at_compile = pipeline.refusal is not None
-    text = pipeline.refusal or f"{pipeline.error.ename}: {pipeline.error.evalue}" if pipeline.error or pipeline.refusal else ""
-    where = "at compile" if at_compile else f"at run, step {pipeline.error.step if pipeline.error else None}"
-    if not at_compile and pipeline.error is not None:
-        text += f"\n(step {pipeline.error.step})"
+    error = pipeline.error
+    at_compile = error is None
+    if error is None:
+        text, where, details = str(pipeline.refusal), "at compile", ""
+    else:
+        text, where, details = (
+            f"{error.ename}: {error.evalue}\n(step {error.step})",
+            f"at run, step {error.step}",
+            f"\n{error.traceback}",
+        )
     allowed = {
         "refused": at_compile,
         "refused_at_run": not at_compile,
@@ -370,20 +390,20 @@ def _judge_refusal(expected: Expectation, pipeline: Outcome) -> Judgement:
     missing = _names_in(expected.names, text)
     if allowed and missing is not None:
         reason += f"\n(the message does not say {missing!r})"
-    if not at_compile and pipeline.error is not None:
-        reason += f"\n{pipeline.error.traceback}"
-    return Judgement(verdict=Verdict.REFUSED, fits=allowed and missing is None, reason=reason, outcome=pipeline)
+    return Judgement(verdict=Verdict.REFUSED, fits=allowed and missing is None, reason=reason + details, outcome=pipeline)
 
 
 def _names_in(names: Iterable[str], text: str) -> str | None:
     """Return the first of `names` that does not stand in `text` as a word (any case)."""
     for name in names:
-        if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.I):
+        if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE):
             return name
     return None
 
 
-def first_difference(notebook: Notebook, expected: Expectation, pipeline: Outcome, folder: Path, *, override: str = "") -> str | None:
+def first_difference(
+    notebook: Notebook, expected: Expectation, pipeline: Outcome, folder: Path, *, override: str = ""
+) -> str | None:
     """Return the first difference between the pipeline's outputs and the plain run's, None when there is none."""
     if expected.kind.startswith("dag"):
         for step in notebook.topological():
@@ -398,7 +418,9 @@ def first_difference(notebook: Notebook, expected: Expectation, pipeline: Outcom
         return None
     plain = run_plain(notebook, folder / "plain", override=override)
     if plain.error is not None:
-        return f"the plain run fails in cell {plain.error.cell}: {plain.error.ename}: {plain.error.evalue}\n{plain.error.traceback}"
+        return (
+            f"the plain run fails in cell {plain.error.cell}: {plain.error.ename}: {plain.error.evalue}\n{plain.error.traceback}"
+        )
     return _compare(notebook, plain, pipeline, set(notebook.steps))
 
 

@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _MARK = re.compile(r"^%%(imports|functions|parameters|metrics|skip|markdown|step|cell|tags|workspace)\b[ \t]*(.*)$")
 _TAG_OF = {
@@ -173,15 +174,20 @@ def _meaning_of(tags: Iterable[str]) -> tuple[str, str]:
 def write_notebook(notebook: Notebook, path: Path, *, style: str = "tags") -> Path:
     """Write the notebook and the files beside it; return `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    cells = []
+    cells: list[dict[str, Any]] = []
     for cell in notebook.cells:
         markdown = cell.role == "markdown"
-        source, metadata = cell.source, {}
+        source, metadata = cell.source, dict[str, Any]()
         if style == "magics" and cell.mark and not markdown:
             source = f"{cell.mark}\n{cell.source}"
         elif cell.tags:
             metadata = {"tags": list(cell.tags)}
-        made = {"cell_type": "markdown" if markdown else "code", "id": f"c{cell.index}", "metadata": metadata, "source": source}
+        made: dict[str, Any] = {
+            "cell_type": "markdown" if markdown else "code",
+            "id": f"c{cell.index}",
+            "metadata": metadata,
+            "source": source,
+        }
         if not markdown:
             made |= {"execution_count": None, "outputs": []}
         cells.append(made)

@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tests.differential.cases import Case, all_cases
 from tests.differential.harness import Outcome, Verdict, _prints_differ, judge, run_pipeline, run_plain, run_real
@@ -50,7 +51,9 @@ def main() -> int:
             table[case.group]["unfit"] += 1
         if options.verbose or not judged.fits:
             reason = judged.reason if options.verbose or len(judged.reason) < 1200 else judged.reason[:1200] + " ..."
-            print(f"--- {case.id}\n    {judged.verdict.name}, expected {case.expected.kind} {' '.join(case.expected.names)}\n    {reason}")
+            print(
+                f"--- {case.id}\n    {judged.verdict.name}, expected {case.expected.kind} {' '.join(case.expected.names)}\n    {reason}"
+            )
     _print_table(table)
     return 1 if bad else 0
 
@@ -84,7 +87,7 @@ def _truth_fault(case: Case, folder: Path) -> str | None:
         return None
     runs: list[Outcome] = []
     if expected.kind.startswith("dag"):
-        outputs = {}
+        outputs: dict[int, tuple[tuple[str, Any], ...]] = {}
         for step in notebook.topological():
             if step in expected.prints:
                 continue
