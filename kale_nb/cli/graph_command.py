@@ -32,15 +32,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from kale_nb.cli.loading import load, load_run
 
     states: dict[StepName, State] = {}
     notes: dict[StepName, str] = {}
     if args.run is not None and args.notebook is None:
+        from kale_nb.cli.kept_runs import load_run
+
         record, pipeline = load_run(args.run, args.workspace, args.runs_dir)
         states = {step.name: step.state for step in record.steps}
         notes = {step.name: duration(step.seconds) for step in record.steps if step.seconds is not None}
     elif args.run is None and args.notebook is not None:
+        from kale_nb.cli.loading import load
+
         pipeline = load(args.notebook).pipeline
     else:
         raise UsageError("name either a notebook or a run", hint="`kale graph nb.ipynb`, or `kale graph --run latest`")

@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from kale_nb.cli.loading import run_store
+    from kale_nb.cli.kept_runs import run_store
     from kale_nb.runs.codec import record_to_json
 
     store = run_store(args.workspace, args.runs_dir)

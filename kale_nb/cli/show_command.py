@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from kale_nb.cli.loading import find_run
+    from kale_nb.cli.kept_runs import find_run
     from kale_nb.runs.codec import record_to_json
 
     record = find_run(args.run, args.workspace, args.runs_dir)

@@ -38,7 +38,11 @@ def chain(*names: str) -> Pipeline:
 def board(pipeline: Pipeline, *events: Event) -> Board:
     made = Board(pipeline)
     started = RunStarted(
-        time=100.0, run=RunId("20261124-1-demo-x7k2"), pipeline="demo", steps=tuple(s.name for s in pipeline.steps), directory=Path("d")
+        time=100.0,
+        run=RunId("20261124-1-demo-x7k2"),
+        pipeline="demo",
+        steps=tuple(s.name for s in pipeline.steps),
+        directory=Path("d"),
     )
     for event in (started, *events):
         made.take(event)
@@ -64,7 +68,9 @@ def shown(of: Board, columns: int = 80, rows: int = 24, now: float = 105.0) -> l
 def test_each_step_has_a_line_with_state_elapsed_and_last_output() -> None:
     failure = Failure(kind="exception", message="ValueError: no\nmore", cell=4, line=2)
     lines = shown(
-        board(chain("load", "fit", "plot", "end"), start("load"), end("load"), start("fit", 102.0), out("fit", "epoch 1\nepoch 2\n"))
+        board(
+            chain("load", "fit", "plot", "end"), start("load"), end("load"), start("fit", 102.0), out("fit", "epoch 1\nepoch 2\n")
+        )
     )
     assert "1/4 steps" in lines[0]
     assert lines[1].split() == ["✓", "load", "1.0", "s"]
