@@ -13,7 +13,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ("kale", "kale_nb", "exporters")
-DISTRIBUTIONS = {"IPython": "ipython", "jupyter_client": "jupyter-client", "yaml": "pyyaml"}
+DISTRIBUTIONS = {
+    "IPython": "ipython",
+    "ipykernel_launcher": "ipykernel",
+    "jupyter_client": "jupyter-client",
+    "yaml": "pyyaml",
+    "zmq": "pyzmq",
+}
 """Import names that differ from the name to install."""
 
 pytestmark = pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="only in a checkout")
