@@ -111,7 +111,7 @@ def _read_head(reading: CellReading) -> str | None:
             _lift(reading, row, name, marked)
             return name
         marked.append(row)
-        reading.code[row] = f"# {line.lstrip()}"
+        reading.code[row] = f"{match.group(1)}# {line.lstrip()}"
         _read_mark(reading, row, match)
     return None
 

@@ -197,7 +197,7 @@ class _Reader:
         return Place(location=start, source_line=text, end_column=end)
 
     def description(self, statement: ast.stmt) -> str | None:
-        """Return the comment at the end of the statement, else the one alone on the line above."""
+        """Return the comment at the end of the statement, else the one on the line above when it heads no further statement."""
         last = statement.end_lineno or statement.lineno
         line = self.lines[last - 1]
         tail = line.encode()[statement.end_col_offset or 0 :].decode(errors="ignore")
@@ -205,7 +205,8 @@ class _Reader:
         if match is not None:
             return _comment(match.group(1))
         above = self.lines[statement.lineno - 2].strip() if statement.lineno > 1 else ""
-        if above.startswith("#") and not re.match(r"#\s*%", above):
+        below = self.lines[last].strip() if last < len(self.lines) else ""
+        if above.startswith("#") and not re.match(r"#\s*%", above) and (not below or below.startswith("#")):
             return _comment(above.lstrip("#"))
         return None
 

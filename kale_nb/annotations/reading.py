@@ -4,13 +4,14 @@ Takes a `Source`, gives a `Marked` and every diagnostic of the marks, all at onc
 
 - after a cell of a step (or its metrics) they belong to that step (or its metrics), after an imports, functions or parameters cell to
   that role, as in Kale;
-- after a skip cell they are skipped too, and a warning says so;
+- a skip cell vanishes: what follows it belongs to whatever stands above it. Kale reads it so, and its own example notebooks rely on it
+  (a plot tagged `skip` in the middle of a step). A note says so, because the other reading is as easy to have in mind;
 - before any mark, code is an error; comments, blank lines, `%pipeline` and `%load_ext kale_nb` are not code.
 
 Two roles on one cell are an error, except that `imports` and `functions` agree well enough (the first counts, with a warning), and
-that a step mark beside a metrics mark makes metrics of that step. v1's empty `block:` is no mark but is reported. `prev:` and settings
-may stand on any cell of a step, marked or not. papermill's `injected-parameters` cell is part of the parameters, wherever it stands, and
-does not change to which cell the unmarked cells after it belong.
+that a step mark beside a metrics mark makes metrics of that step. The empty `block:` that Kale's panel writes is no mark. `prev:` and
+settings may stand on any cell of a step, marked or not; on a skip cell they vanish with it. papermill's `injected-parameters` cell is
+part of the parameters, wherever it stands, and does not change to which cell the unmarked cells after it belong.
 
 A markdown cell belongs to the step of the next code cell, because headings stand above what they describe; after the last code cell to
 the step above it. Marks on a markdown cell do nothing and are reported.
@@ -99,9 +100,9 @@ NO_STEPS = rule(
 NO_STEP_HERE = rule(
     "KN108",
     "mark-without-step",
-    Severity.ERROR,
+    Severity.WARNING,
     what="A `prev:` or a setting stands on a cell that belongs to no step.",
-    why="There is no step that could wait or be configured, so the mark would be lost.",
+    why="There is no step that could wait or be configured, so the mark does nothing.",
     example="# tags: imports, prev:load\nimport os",
     mend="Move the tag to a cell of the step that it is meant for.",
 )
@@ -117,9 +118,9 @@ ON_TEXT = rule(
 AFTER_SKIP = rule(
     "KN113",
     "unmarked-after-skip",
-    Severity.WARNING,
+    Severity.NOTE,
     what="A code cell without a mark follows a skip cell.",
-    why="It is skipped too, although it may have been meant for the step above.",
+    why="It is not skipped: it belongs to the step above the skip cell, which may not be what was meant.",
     example="%%step load\nx = 1\n%%skip\nprint(x)",
     mend="Mark it: `skip`, or the step that it belongs to.",
 )
@@ -181,6 +182,7 @@ class _Reading:
         self.pipeline: list[PipelineAsk] = []
         self.problems: list[Diagnostic] = []
         self.above = _Standing()
+        self.skipping = False
 
     def read(self, cell: Cell) -> None:
         tags = read_tags(cell, self.source.path)
@@ -193,7 +195,8 @@ class _Reading:
         self.pipeline += marks.pipeline
         place = Place(location=Location(path=self.source.path, cell=cell.index))
         standing = self.standing(cell, marks, place)
-        if "injected-parameters" not in cell.tags:
+        self.skipping = standing.role is Role.SKIP
+        if not self.skipping and "injected-parameters" not in cell.tags:
             self.above = standing
         self.cells.append(MarkedCell(cell=cell, role=standing.role, code=marks.code, step=standing.step))
         self.attach(marks, standing)
@@ -231,11 +234,9 @@ class _Reading:
         """Choose the claim that counts and report those that contradict it."""
         for claim in claims:
             if claim.role is Role.STEP and claim.step is None:
-                self.problems.append(
-                    claim.place.report(
-                        EMPTY_MARK, f"`{claim.spelled}` names no step; the cell is read as unmarked", "name the step"
-                    )
-                )
+                level = Severity.NOTE if claim.spelled.startswith("block") else None
+                message = f"`{claim.spelled}` names no step; the cell is read as unmarked"
+                self.problems.append(claim.place.report(EMPTY_MARK, message, "name the step, or remove the tag", level))
         named = [claim for claim in claims if claim.role is not Role.STEP or claim.step is not None]
         if not named:
             return None
@@ -278,14 +279,10 @@ class _Reading:
             if not idle:
                 self.before_marks(cell, marks)
             return _Standing()
-        if self.above.role is Role.SKIP and not idle:
-            self.problems.append(
-                place.report(
-                    AFTER_SKIP,
-                    "the cell has no mark and is skipped like the one above",
-                    "tag it `skip`, or give it the mark of the step that it belongs to",
-                )
-            )
+        if self.skipping and not idle:
+            owner = f"step {self.above.step}" if self.above.step is not None else f"the {self.above.role.value} cell"
+            message = f"the cell has no mark; it belongs to {owner} above the skip cell"
+            self.problems.append(place.report(AFTER_SKIP, message, "tag it `skip` if it should not run"))
         return self.above
 
     def before_marks(self, cell: Cell, marks: CellMarks) -> None:
@@ -308,6 +305,8 @@ class _Reading:
 
     def attach(self, marks: CellMarks, standing: _Standing) -> None:
         """Give the step of a cell the cell's predecessors and settings."""
+        if standing.role is Role.SKIP:
+            return
         if standing.step is None:
             self.lost(
                 [(wanted.spelled, wanted.place) for wanted in marks.after] + [(ask.spelled, ask.place) for ask in marks.asks]
@@ -367,6 +366,8 @@ class _Reading:
             what = "cells" if not self.cells else "code cells"
             self.problems.append(whole.report(NO_CELLS, f"the notebook has no {what}", "give a notebook that holds code"))
         elif not steps:
+            if all(cell.role in (Role.NOTHING, Role.TEXT) for cell in self.cells):
+                self.problems = [problem for problem in self.problems if problem.rule is not BEFORE_MARKS]
             hint = "tag the cells that do the work `step:NAME`, or begin them with `%%step NAME`"
             self.problems.append(whole.report(NO_STEPS, "no cell is marked as a step", hint))
         seen: dict[str, StepMarks] = {}

@@ -118,7 +118,8 @@ def read_metadata(source: Source) -> tuple[tuple[PipelineAsk, ...], tuple[Diagno
         )
     reader = _Reader(place)
     for key, value in raw.items():
-        reader.read(str(key), value)
+        if key != "katib_metadata" or "katib_run" not in raw:
+            reader.read(str(key), value)
     return tuple(reader.asks), tuple(reader.found)
 
 
@@ -257,7 +258,7 @@ class _Reader:
 
 
 def _is_idle(key: str, value: object) -> bool:
-    """Tell whether the panel wrote the key without anybody asking for anything: Katib's form left blank."""
+    """Tell whether the key was written without anybody asking for anything: Katib's form left blank."""
     if key == "katib_metadata" and isinstance(value, Mapping):
         return not value.get("parameters")
     return key in ("notebook_path", "kale_version")

@@ -158,7 +158,7 @@ def _convert_old(text: str, major: int, shown: str) -> dict[str, Any]:
     import nbformat
 
     try:
-        return dict(nbformat.reads(text, as_version=4))  # type: ignore[no-untyped-call]
+        return dict(nbformat.reads(text, as_version=4))
     except Exception as error:
         raise SourceError(
             f"the notebook is in the old format {major} and cannot be upgraded: {str(error) or type(error).__name__}",
@@ -181,8 +181,8 @@ def _minor(notebook: Mapping[str, Any]) -> int:
 
 def _check_language(metadata: Mapping[str, Any], shown: str) -> None:
     spec, info = _mapping(metadata.get("kernelspec")), _mapping(metadata.get("language_info"))
-    language = spec.get("language") or info.get("name")
-    if not isinstance(language, str) or not language or language.lower() in ("python", "python3", "ipython"):
+    language = spec.get("language") or info.get("name") or _language_of_kernel(spec.get("name"))
+    if not isinstance(language, str) or not language or language.lower().startswith(("python", "ipython")):
         return
     kernel = spec.get("display_name") or spec.get("name")
     named = f" (kernel {kernel})" if kernel else ""
@@ -191,6 +191,13 @@ def _check_language(metadata: Mapping[str, Any], shown: str) -> None:
         location=Location(path=shown),
         hint="choose a Python kernel in Jupyter and save",
     )
+
+
+def _language_of_kernel(name: object) -> str | None:
+    """Guess the language of a notebook that only names its kernel, as some tools write it."""
+    starts = {"julia": "julia", "ir": "R", "xcpp": "C++", "bash": "bash", "javascript": "javascript", "deno": "typescript"}
+    base = name.partition("-")[0].rstrip("0123456789.") if isinstance(name, str) else ""
+    return starts.get(base)
 
 
 def _cell(raw: Any, index: int, shown: str) -> Cell:

@@ -26,6 +26,10 @@ def test_a_mark_may_follow_blank_lines_and_comments() -> None:
     assert code("\n# why\n%%imports\nimport os") == "\n# why\n# %%imports\nimport os"
 
 
+def test_an_indented_cell_stays_evenly_indented() -> None:
+    assert code("  %%step a\n  x = 1") == "  # %%step a\n  x = 1"
+
+
 def test_a_cell_of_only_its_mark_is_a_cell_of_the_step() -> None:
     assert roles(clean("%%step a")) == ["a"]
 

@@ -173,12 +173,17 @@ def test_parameters_of_several_cells_come_in_order() -> None:
         ("x = 1  # type: int", None),
         ("x = 1  #: doc", "doc"),
         ("# ------\nx = 1", None),
+        ("# how many\nx = 1\n# how fast\n", "how many"),
         ("# Parameters\nx = 1", None),
         ("# %%parameters\nx = 1", None),
     ],
 )
 def test_the_comment_describes(text: str, description: str | None) -> None:
     assert one(text).description == description
+
+
+def test_a_comment_above_several_assignments_describes_none() -> None:
+    assert [p.description for p in read("# of training\na = 1\nb = 2")[0].values()] == [None, None]
 
 
 def test_a_mark_line_describes_nothing() -> None:

@@ -82,14 +82,31 @@ def test_unmarked_code_after_metrics_is_metrics() -> None:
     assert roles(clean(("x", "step:a"), ("print(1)", "pipeline-metrics"), "print(2)")) == ["a", "metrics a", "metrics a"]
 
 
-def test_unmarked_code_after_a_skip_cell_is_skipped_too_and_said() -> None:
-    cells = (("x", "step:a"), ("y", "skip"), "z", ("w", "step:b"))
-    rejects("KN113", "[cell 3]", *cells, level=Severity.WARNING)
-    assert roles(marks(*cells)[0]) == ["a", "skip", "skip", "b"]
+def test_a_skip_cell_vanishes_from_between_the_cells_of_a_step_and_a_note_says_so() -> None:
+    cells = (("x", "step:a"), ("plot()", "skip"), "y", "z", ("w", "step:b"))
+    rejects("KN113", "[cell 3]", *cells, level=Severity.NOTE)
+    assert roles(marks(*cells)[0]) == ["a", "skip", "a", "a", "b"]
+
+
+def test_a_skip_cell_vanishes_from_between_imports() -> None:
+    assert roles(marks(("import os", "imports"), ("%%skip\nx"), "import sys", ("y", "step:a"))[0]) == [
+        "imports",
+        "skip",
+        "imports",
+        "a",
+    ]
+
+
+def test_code_after_a_skip_cell_with_nothing_above_stands_before_the_first_mark() -> None:
+    rejects("KN105", "[cell 2]:1:1", ("x", "skip"), "y", ("z", "step:a"))
 
 
 def test_comments_after_a_skip_cell_are_not_worth_a_word() -> None:
     clean(("x", "step:a"), ("y", "skip"), "# nothing", "")
+
+
+def test_marks_for_steps_vanish_with_a_skip_cell() -> None:
+    assert clean(("x", "step:a"), ("y", "skip", "prev:b", "limit:cpu:1")).steps[0].after == ()
 
 
 def test_cells_of_one_name_are_one_step_in_cell_order() -> None:
@@ -177,7 +194,8 @@ def test_a_bad_name_after_prev() -> None:
 
 def test_an_empty_block_mark_is_read_as_unmarked() -> None:
     cells = (("x", "step:a"), ("y", "block:"), ("z", "step:b"))
-    rejects("KN114", "[cell 2]", *cells, level=Severity.WARNING)
+    rejects("KN114", "[cell 2]", *cells, level=Severity.NOTE)
+    rejects("KN114", "[cell 2]", ("x", "step:a"), ("y", "step:"), level=Severity.WARNING)
     assert roles(marks(*cells)[0]) == ["a", "a", "b"]
 
 
@@ -203,9 +221,9 @@ def test_a_notebook_without_steps() -> None:
 
 
 @pytest.mark.parametrize("tag", ["prev:a", "limit:cpu:1", "image:x", "retries:3"])
-@pytest.mark.parametrize("role", ["imports", "functions", "parameters", "skip"])
+@pytest.mark.parametrize("role", ["imports", "functions", "parameters"])
 def test_a_mark_for_steps_on_a_cell_of_no_step(role: str, tag: str) -> None:
-    rejects("KN108", "[cell 1]", ("x", role, tag), ("y", "step:a"))
+    rejects("KN108", "[cell 1]", ("x", role, tag), ("y", "step:a"), level=Severity.WARNING)
 
 
 def test_prev_on_an_unmarked_cell_counts_for_the_step_above_and_is_said() -> None:
@@ -216,6 +234,11 @@ def test_prev_on_an_unmarked_cell_counts_for_the_step_above_and_is_said() -> Non
 
 def test_prev_on_a_metrics_cell_counts_for_its_step() -> None:
     assert [a.name for a in clean(("x", "step:a"), ("print(1)", "pipeline-metrics", "prev:b")).steps[0].after] == ["b"]
+
+
+def test_a_notebook_without_any_mark_is_told_so_once() -> None:
+    _, found = marks("x", "y", "z")
+    assert [d.rule.code for d in found] == ["KN107"]
 
 
 def test_a_mark_on_markdown_is_reported() -> None:

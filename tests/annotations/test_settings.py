@@ -111,6 +111,12 @@ def test_a_key_that_asks_for_nothing_is_not_worth_a_word(value: Any) -> None:
     clean(STEP, settings={"katib_run": value, "kfp_host": value})
 
 
+def test_a_katib_search_is_told_once_and_only_if_it_was_on() -> None:
+    search = {"parameters": [{"name": "lr"}]}
+    clean(STEP, settings={"katib_run": False, "katib_metadata": search})
+    rejects("KN504", "", STEP, settings={"katib_metadata": search, "katib_run": True}, level=Severity.WARNING)
+
+
 def test_an_unknown_key_is_told_with_the_nearest_known_one() -> None:
     found = rejects("KN503", "", STEP, settings={"pipline_name": "x"}, level=Severity.WARNING)
     assert "pipeline_name" in (found.hint or "")

@@ -152,6 +152,20 @@ def test_outputs_are_not_kept(tmp_path: Path) -> None:
     assert "zzz" not in repr(found)
 
 
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"kernelspec": {"name": "python3", "language": "python"}},
+        {"kernelspec": {"name": "my-env", "language": "Python"}},
+        {"kernelspec": {"name": "irkernel-of-mine"}},
+        {"kernelspec": None, "language_info": 5},
+        {},
+    ],
+)
+def test_python_by_any_kernel_is_read(tmp_path: Path, metadata: Any) -> None:
+    assert read_notebook(write(tmp_path, notebook(code("x"), metadata=metadata))).cells
+
+
 class TestRefused:
     def test_a_missing_file(self, tmp_path: Path) -> None:
         check_refuses(tmp_path / "none.ipynb", "no such file")
@@ -222,6 +236,7 @@ class TestRefused:
             ({"kernelspec": {"name": "julia-1.9", "language": "julia", "display_name": "Julia 1.9"}}, "julia"),
             ({"language_info": {"name": "R"}}, "R"),
             ({"kernelspec": {"name": "ir"}, "language_info": {"name": "R"}}, "ir"),
+            ({"kernelspec": {"name": "julia-1.9"}}, "julia"),
         ],
     )
     def test_another_language_by_name(self, tmp_path: Path, metadata: Any, named: str) -> None:
