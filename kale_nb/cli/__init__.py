@@ -9,4 +9,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code (see `kale_nb.cli.command`)."""
     from kale_nb.cli.command import main as command
 
-    return command(argv)
+    code = command(argv)
+    if argv is None and code > 128:
+        import signal
+
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more Ctrl-C while the interpreter ends has nothing left to stop
+    return code

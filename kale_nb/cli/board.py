@@ -102,7 +102,8 @@ class Board:
     def _row(self, name: StepName, now: float, columns: int, names: int, style: Style) -> str:
         line = self._steps[name]
         seconds = now - line.started if line.state is State.RUNNING else line.seconds
-        took = pad(duration(seconds), 10, right=True)
+        idle = line.state in (State.SKIPPED, State.PENDING) or (line.state is State.CANCELLED and not line.started)
+        took = pad("" if idle else duration(seconds), 10, right=True)
         text = line.text
         if line.state is State.PENDING and not text:
             waits = [p for p in self._after[name] if p in self._steps and self._steps[p].state in (State.PENDING, State.RUNNING)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from kale_nb.cli.board import Board
 from kale_nb.cli.style import Style
@@ -36,6 +37,25 @@ class _Picture:
             yield Text.from_ansi(line, no_wrap=True, overflow="crop", end="\n")
 
 
+class _Tolerant:
+    """A stream for rich that a vanished terminal cannot make raise."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 @contextmanager
 def live_display(pipeline: Pipeline, stream: TextIO) -> Iterator[Observer]:
     """Show a run while the block lasts; give the observer that feeds the display."""
@@ -43,7 +63,7 @@ def live_display(pipeline: Pipeline, stream: TextIO) -> Iterator[Observer]:
     from rich.live import Live
 
     style = Style(stream)
-    console = Console(file=stream, highlight=False, force_terminal=True, no_color=not style.color)
+    console = Console(file=cast(TextIO, _Tolerant(stream)), highlight=False, force_terminal=True, no_color=not style.color)
     board = Board(pipeline)
     lock = threading.Lock()
 

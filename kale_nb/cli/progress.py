@@ -80,9 +80,11 @@ class PlainLines:
         match event:
             case RunStarted():
                 self._columns = min(40, max((width(name) for name in event.steps), default=0))
-                self._line(event, f"{event.pipeline}: {_steps(len(event.steps))}, run {event.run}")
+                self._line(event, f"{event.pipeline}: {_counted(len(event.steps), 'step')}, run {event.run}")
             case WorkspaceCloned():
-                self._line(event, f"workspace copied: {event.files} files, {size(event.size)} in {duration(event.seconds)}")
+                self._line(
+                    event, f"workspace copied: {_counted(event.files, 'file')}, {size(event.size)} in {duration(event.seconds)}"
+                )
             case StepStarted():
                 again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
                 self._step(event, event.step, State.RUNNING, again)
@@ -122,5 +124,5 @@ def _ending(event: StepFinished) -> str:
             return "" if event.failure is None else f": {brief(event.failure)}"
 
 
-def _steps(count: int) -> str:
-    return "1 step" if count == 1 else f"{count} steps"
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"

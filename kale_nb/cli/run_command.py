@@ -6,7 +6,6 @@ import argparse
 import json
 import signal
 import sys
-import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from kale_nb.cli import messages
 from kale_nb.cli.options import add_places, byte_count
 from kale_nb.cli.progress import JsonLines, PlainLines, Stream
+from kale_nb.cli.signals import signals_stop
 from kale_nb.cli.style import Style
 from kale_nb.diagnostics import CompileError, Diagnostic
 from kale_nb.errors import UsageError
@@ -117,8 +117,8 @@ def _run(args: argparse.Namespace, compiled: Compiled, options: RunOptions, out:
     match record.state:
         case State.SUCCEEDED:
             return 0
-        case State.CANCELLED if not record.failed or caught:
-            return messages.stopped(messages.Stopped(caught[0] if caught else signal.SIGINT))
+        case State.CANCELLED:
+            return messages.stopped(messages.Stopped(caught.first() or signal.SIGINT))
         case _:
             return 1
 
@@ -136,26 +136,6 @@ def _display(args: argparse.Namespace, compiled: Compiled, out: Stream) -> Itera
             yield (observer,)
     else:
         yield (PlainLines(out),)
-
-
-@contextmanager
-def signals_stop() -> Iterator[list[int]]:
-    """Let SIGINT, SIGTERM and SIGHUP raise `Stopped`, a KeyboardInterrupt; give the list of those that came, in order."""
-    caught: list[int] = []
-
-    def stop(number: int, frame: types.FrameType | None) -> None:
-        caught.append(number)
-        raise messages.Stopped(number)
-
-    before: dict[int, object] = {}
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(each) is not signal.SIG_IGN:
-            before[each] = signal.signal(each, stop)
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
 
 
 def _json_diagnostics(out: Stream, diagnostics: Sequence[Diagnostic]) -> None:

@@ -36,7 +36,8 @@ def step_lines(record: RunRecord, style: Style) -> list[str]:
     for step in record.steps:
         tries = f"{step.attempt} attempts" if step.attempt > 1 else ""
         cpu = f"{duration(step.cpu)} cpu" if step.cpu is not None else ""
-        rows.append((f"{style.sign(step.state)} {step.name}", style.state(step.state), duration(step.seconds), cpu, tries))
+        took = duration(step.seconds) if step.attempt else ""
+        rows.append((f"{style.sign(step.state)} {step.name}", style.state(step.state), took, cpu, tries))
     return table(rows, right=(2, 3))
 
 

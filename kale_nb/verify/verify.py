@@ -7,17 +7,24 @@ then the pipeline runs as `kale run` runs it. Both kernels hash strings the same
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kale_nb.annotations.marks import Marked, Role
+from kale_nb.compiler import Compiled
+from kale_nb.engines.local.execution import run_notebook
+from kale_nb.errors import UsageError
 from kale_nb.names import StepName
-from kale_nb.runs.events import Failure, State
+from kale_nb.runner import RunOptions, plan, run
+from kale_nb.runs.events import Failure, Observer, State
 from kale_nb.runs.record import RunRecord
 from kale_nb.verify.compare import Answer, StepVerdict, compare_step
 from kale_nb.verify.outputs import Said, said
+from kale_nb.volumes import CopyStore, Policy
 
 _RUN = (Role.PARAMETERS, Role.IMPORTS, Role.FUNCTIONS, Role.STEP, Role.METRICS)
 
@@ -42,6 +49,49 @@ class Verdict:
         """Whether both ways ran to their end and said the same."""
         ended = self.failure is None and self.record.state is State.SUCCEEDED
         return ended and all(step.answer is Answer.SAME for step in self.steps)
+
+
+def verify(compiled: Compiled, options: RunOptions | None = None, observers: Sequence[Observer] = ()) -> Verdict:
+    """Run a notebook as a pipeline and from top to bottom, and compare.
+
+    The executed notebook, its clone and its log are kept in the run's folder, under `verify/`. UsageError when the pipeline was read from
+    a compiled folder, which does not hold the notebook; otherwise raises what `runner.run` raises.
+    """
+    options = options or RunOptions()
+    marked = compiled.marked
+    if marked is None:
+        raise UsageError("only a notebook can be verified, not what was compiled from it", hint="name the notebook")
+    planned = plan(compiled.pipeline, options)
+    with _same_hashes():
+        record = run(compiled, options, observers)
+        folder = record.directory / "verify"
+        folder.mkdir()
+        store = CopyStore(Policy(max_bytes=options.max_bytes))
+        clone = store.clone(store.snapshot(planned.workspace), folder / "work")
+        outcome = run_notebook(
+            plain_notebook(marked),
+            kernel=compiled.pipeline.kernel,
+            cwd=clone.path / planned.cwd,
+            output=folder / "notebook.ipynb",
+            log=folder / "notebook.log",
+            params=planned.params,
+            source=compiled.pipeline.source,
+        )
+    steps = compare(marked, record, outcome.notebook, clone=clone.path, only=planned.steps)
+    return Verdict(steps=steps, record=record, notebook=folder / "notebook.ipynb", failure=outcome.failure)
+
+
+@contextmanager
+def _same_hashes() -> Iterator[None]:
+    """Let kernels that start in this block hash strings alike, unless the user already says how."""
+    if "PYTHONHASHSEED" in os.environ:
+        yield
+        return
+    os.environ["PYTHONHASHSEED"] = "0"
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONHASHSEED"]
 
 
 def plain_notebook(marked: Marked) -> dict[str, Any]:
