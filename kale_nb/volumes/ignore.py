@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -60,7 +61,8 @@ def user_rules(source: Path, extra: tuple[str, ...]) -> Callable[[str], bool] | 
     import pathspec
 
     try:
-        spec = pathspec.GitIgnoreSpec.from_lines(lines)
+        # `raw/**` means what is in raw, as `raw/*` does when folders are taken one by one; pathspec lets it match raw itself.
+        spec = pathspec.GitIgnoreSpec.from_lines(re.sub(r"(?<=[^/])/\*\*\s*$", "/*", line) for line in lines)
     except ValueError as error:
         raise VolumeError(f"{file} holds a pattern that cannot be read: {error}") from error
     return spec.match_file

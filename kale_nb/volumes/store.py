@@ -17,7 +17,8 @@ from kale_nb.volumes.model import Clone, Policy, Snapshot
 from kale_nb.volumes.scan import Scan, human_size, printable, scan, unreadable
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_SLACK = 64 * 1024**2
+_SLACK = 0.02
+"""Share of the files' size that a copy may take on top, for folders and what file systems reserve."""
 
 
 class CopyStore:
@@ -156,12 +157,12 @@ def _check_room(found: Scan, source: Path, folder: Path) -> None:
     """Raise VolumeError when the copy would not fit, unless the file system shares blocks between files."""
     room = os.statvfs(folder)
     free = room.f_bavail * room.f_frsize
-    need = found.allocated + _SLACK
+    need = int(found.allocated * (1 + _SLACK)) + 4096 * (len(found.files) + len(found.folders))
     if free >= need or (found.files and _shares_blocks(source, found.files, folder)):
         return
     raise VolumeError(
         f"not enough disk space for a copy of the workspace: it needs {human_size(need)} and {human_size(free)} are free in {folder}",
-        hint="free some space (`kale runs` shows old runs), or leave files out in .kaleignore",
+        hint="free some space (old runs are in .kale/runs), or leave files out in .kaleignore",
     )
 
 

@@ -267,7 +267,7 @@ def execute(nb: Any, session: Session, *, kernel: str, output: Path) -> Any:
 
 def notebook_text(nb: Any) -> str:
     """Return a notebook as the text of its file."""
-    text: str = writes(nb)  # type: ignore[no-untyped-call]
+    text: str = writes(nb)
     return text if text.endswith("\n") else text + "\n"
 
 
@@ -275,8 +275,11 @@ def write_whole(path: Path, text: str) -> None:
     """Write a file so that a reader sees it whole or not at all; OSError leaves nothing of it."""
     staging = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(staging, "w", encoding="utf-8", errors="surrogatepass") as file:
-            file.write(text)
+        try:
+            with open(staging, "w", encoding="utf-8", errors="surrogatepass") as file:
+                file.write(text)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         os.replace(staging, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -285,7 +288,7 @@ def write_whole(path: Path, text: str) -> None:
 
 def _node(content: Mapping[str, Any]) -> Any:
     """Return a deep copy of JSON content in the form that nbformat works with."""
-    return from_dict(dict(content))  # type: ignore[no-untyped-call]
+    return from_dict(dict(content))
 
 
 def _plain(value: object) -> object:

@@ -67,16 +67,13 @@ def execute(task: Task, kernel: Kernel, context: Any) -> Outcome:
     nb: Any = None
     failure: Failure | None = None
     error: str | None = None
-    written = True
     try:
         from kale_nb.engines.local import books
 
         nb = books.prepare(task.notebook, task.params, kernel=task.kernel)
         failure, error = _run(task, nb, kernel, context, started)
-    except OSError as problem:
-        failure, written = _cannot_write(task.output, problem), False
     except Exception as problem:  # noqa: BLE001 - a bug of ours fails the step, not the run's bookkeeping
-        failure, written = _broken(problem), task.output.exists()
+        failure = _cannot_write(task.output, problem)
     finally:
         kernel.kill()
         kernel.wait_end(10)
@@ -86,7 +83,7 @@ def execute(task: Task, kernel: Kernel, context: Any) -> Outcome:
         seconds=time.monotonic() - started,
         error=error,
         cpu=kernel.cpu,
-        executed=task.output if written and task.output.exists() else None,
+        executed=task.output if task.output.exists() else None,
     )
 
 
@@ -98,12 +95,9 @@ def _run(task: Task, nb: Any, kernel: Kernel, context: Any, started: float) -> t
     session = books.Session(Channel(kernel, context, deadline=deadline), printed)
     try:
         books.execute(nb, session, kernel=task.kernel, output=task.output)
-    except KernelGone:
-        kernel.wait_end(2)
-        return failures.died(kernel.status, kernel.error, _running_cell(nb)), None
-    except StepTimeout as late:
-        over = task.timeout is not None and time.monotonic() >= started + task.timeout
-        return failures.timed_out(task.timeout if over else None, late.message, _running_cell(nb)), None
+    except (KernelGone, StepTimeout, OSError) as problem:
+        if session.failed is None:
+            return _broken_off(task, nb, kernel, problem, started), None
     finally:
         session.channel.close()
         with contextlib.suppress(OSError):
@@ -112,6 +106,19 @@ def _run(task: Task, nb: Any, kernel: Kernel, context: Any, started: float) -> t
         return None, None
     index, reply = session.failed
     return failures.from_reply(nb.cells, index, reply, task.place), str(reply.get("ename"))
+
+
+def _broken_off(task: Task, nb: Any, kernel: Kernel, problem: Exception, started: float) -> Failure:
+    """Tell why the execution stopped in the middle; a full disk comes second to what happened before it was noticed."""
+    cell = _running_cell(nb)
+    for cause in (problem, problem.__context__):
+        if isinstance(cause, KernelGone):
+            kernel.wait_end(2)
+            return failures.died(kernel.status, kernel.error, cell)
+        if isinstance(cause, StepTimeout):
+            over = task.timeout is not None and time.monotonic() >= started + task.timeout
+            return failures.timed_out(task.timeout if over else None, cause.message, cell)
+    return _cannot_write(task.output, problem)
 
 
 def _running_cell(nb: Any) -> Mapping[str, Any] | None:
@@ -128,12 +135,14 @@ def _running_cell(nb: Any) -> Mapping[str, Any] | None:
     return last
 
 
-def _cannot_write(path: Path, error: OSError) -> Failure:
+def _cannot_write(path: Path, error: Exception) -> Failure:
+    if not isinstance(error, OSError):
+        return _broken(error)
+    path = Path(error.filename or path)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Failure(
-            kind="engine", message=f"the disk is full: {path.name} could not be written", hint="free some space and run again"
-        )
-    return Failure(kind="engine", message=f"{error.filename or path} could not be written: {error.strerror or error}")
+        message = f"the disk is full: {path.name} could not be written"
+        return Failure(kind="engine", message=message, hint="free some space and run again")
+    return Failure(kind="engine", message=f"{path} could not be written: {error.strerror or error}")
 
 
 def _broken(problem: Exception) -> Failure:

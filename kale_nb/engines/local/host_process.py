@@ -231,16 +231,20 @@ def _become_kernel(request: dict[str, Any], host: int, notify: int, close_others
         _leave_the_host(host, close_others)
         _take_place(request)
         if request["argv"] is not None:
-            _exec(request, notify)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.execvp(request["argv"][0], request["argv"])
         from kale_nb.engines.local.kernel_app import run_kernel
 
         code = run_kernel(request["connection_file"], lambda: _tell_ready(request["kernel"], notify))
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
-    except BaseException:  # noqa: BLE001 - the child must end here, whatever happens
+    except BaseException as error:  # noqa: BLE001 - the child must end here, whatever happens
         import traceback
 
         traceback.print_exc(file=sys.__stderr__)
+        report = {"event": "failed", "kernel": request["kernel"], "error": f"{type(error).__name__}: {error}"[:1000]}
+        with contextlib.suppress(OSError):  # closed once the kernel was ready
+            os.write(notify, json.dumps(report).encode("ascii") + b"\n")
     finally:
         os._exit(code)
 
@@ -281,19 +285,9 @@ def _take_place(request: dict[str, Any]) -> None:
     os.close(log)
 
 
-def _exec(request: dict[str, Any], notify: int) -> NoReturn:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        os.execvp(request["argv"][0], request["argv"])
-    except OSError as error:
-        report = {"event": "failed", "kernel": request["kernel"], "error": f"{request['argv'][0]}: {error.strerror}"}
-        os.write(notify, json.dumps(report).encode("ascii") + b"\n")
-        os._exit(127)
-
-
 def _tell_ready(kernel: int, notify: int) -> None:
     os.write(notify, json.dumps({"event": "ready", "kernel": kernel}).encode("ascii") + b"\n")
-    os.close(notify)
+    os.close(notify)  # a fork of the kernel by the user must not speak here
 
 
 if __name__ == "__main__":

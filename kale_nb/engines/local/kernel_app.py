@@ -48,7 +48,7 @@ class StepKernelApp(IPKernelApp):
 
 def run_kernel(connection_file: str, tell_ready: Callable[[], None]) -> int:
     """Be a kernel until told to end; return the exit code."""
-    import ipykernel_launcher  # type: ignore[import-untyped]
+    import ipykernel_launcher
     from traitlets.config import Config
 
     sys.argv = [ipykernel_launcher.__file__, "-f", connection_file]
@@ -58,15 +58,17 @@ def run_kernel(connection_file: str, tell_ready: Callable[[], None]) -> int:
     config.IPKernelApp.outstream_class = f"{__name__}.StepStream"
     app = StepKernelApp.instance(config=config)
     app.initialize([])  # type: ignore[no-untyped-call]
-    _tell_dill_where_main_is()
+    _show_main()
     tell_ready()
     app.start()  # type: ignore[no-untyped-call]
     return 0
 
 
-def _tell_dill_where_main_is() -> None:
-    """dill was imported before the user's namespace became `__main__`; let it see what it would see had it come later."""
+def _show_main() -> None:
+    """Modules that were imported before the user's namespace became `__main__` see what they would see had they come later."""
+    main = sys.modules["__main__"]
+    sys.modules["__mp_main__"] = main
     for name in ("dill._dill", "dill.session"):
         module = sys.modules.get(name)
         if module is not None and hasattr(module, "_main_module"):
-            module._main_module = sys.modules["__main__"]  # type: ignore[attr-defined]
+            module._main_module = main  # type: ignore[attr-defined]

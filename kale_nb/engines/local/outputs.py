@@ -33,7 +33,8 @@ class Printed:
     """Where the output of a step goes besides its notebook: the log, and at most a few times a second the last lines to `tell`."""
 
     def __init__(self, log: Path | None, tell: Callable[[str, str], None] | None = None) -> None:
-        self._log = open(log, "ab") if log is not None else None  # noqa: SIM115 - closed in close()
+        self._path = log
+        self._log = open(log, "ab", buffering=0) if log is not None else None  # noqa: SIM115 - closed in close()
         self._room = LOG_LIMIT
         self._tell = tell
         self._told = 0.0
@@ -47,15 +48,19 @@ class Printed:
             self.tell_if_due()
 
     def write(self, text: str) -> None:
-        """Append text to the log."""
+        """Append text to the log. OSError, naming the log, when it cannot be written."""
         if self._log is None or self._room <= 0:
             return
         data = text.encode("utf-8", "replace")
-        self._log.write(data[: self._room])
+        if len(data) >= self._room:
+            data = data[: self._room] + f"\n[the log ends here: it holds {LOG_LIMIT:,} bytes]\n".encode()
         self._room -= len(data)
-        if self._room <= 0:
-            self._log.write(f"\n[the log ends here: it holds {LOG_LIMIT:,} bytes]\n".encode())
-        self._log.flush()
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._log.write(rest) or 0 :]
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
 
     @property
     def full(self) -> bool:
@@ -163,7 +168,7 @@ def _note(left_out: int) -> str:
 def _node(output: dict[str, Any]) -> Any:
     from nbformat import NotebookNode
 
-    return NotebookNode(output)  # type: ignore[no-untyped-call]
+    return NotebookNode(output)
 
 
 def _remark(text: str) -> Any:
