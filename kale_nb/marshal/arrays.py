@@ -54,12 +54,13 @@ class Blob:
 
 def owner_of(array: Any) -> Any:
     """Follow `.base` to the object that owns the memory."""
-    owner = array
+    owner: Any = array
     while True:
+        base: Any = None
         if isinstance(owner, memoryview):
             base = owner.obj
-        else:
-            base = getattr(owner, "base", None) if hasattr(owner, "__array_interface__") else None
+        elif hasattr(owner, "__array_interface__"):
+            base = getattr(owner, "base", None)
         if base is None:
             return owner
         owner = base
@@ -130,7 +131,9 @@ def _blob(cluster: list[tuple[int, Held]]) -> Blob:
             return _raw_blob([(number, held)], None)
         order = _order(array) or "C"
         row = (number, 0, array.shape, array.strides, bool(cluster[0][1].array.flags.writeable))
-        return Blob(rows=(row,), root=(number, None, order), length=held.length, skew=0, data=_memory(held.start, held.length, array))
+        return Blob(
+            rows=(row,), root=(number, None, order), length=held.length, skew=0, data=_memory(held.start, held.length, array)
+        )
     start = cluster[0][1].start
     length = max(h.start + h.length for _, h in cluster) - start
     root = next(
@@ -149,9 +152,9 @@ def _raw_blob(cluster: list[tuple[int, Held]], root: tuple[int, Held] | None) ->
     )
     described: tuple[int, Any, str] | None = None
     if root is not None:
-        import numpy
+        import numpy as np
 
-        described = (root[0], numpy.lib.format.dtype_to_descr(root[1].array.dtype), _order(root[1].array) or "C")
+        described = (root[0], np.lib.format.dtype_to_descr(root[1].array.dtype), _order(root[1].array) or "C")
     return Blob(rows=rows, root=described, length=length, skew=skew, data=_memory(start, length, cluster))
 
 

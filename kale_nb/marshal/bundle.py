@@ -20,7 +20,7 @@ import platform
 import shutil
 import sys
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -79,7 +79,7 @@ class BundleWriter:
     def _write(self, data: Any) -> None:
         assert self._file is not None
         view = memoryview(data)
-        while len(view):
+        while view.nbytes:
             written = self._file.write(view)
             if not written:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -103,7 +103,7 @@ class BundleWriter:
             _replace(self._temporary, self.directory)
 
     @contextlib.contextmanager
-    def _naming_the_directory(self) -> Any:
+    def _naming_the_directory(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -241,7 +241,9 @@ class BundleReader:
             digest.update(view[done : done + count])
             done += count
         if done < length or digest.hexdigest() != stated:
-            raise MarshalError(f"{self.directory / VALUES} is corrupt: bytes {start} to {start + length} do not match their checksum")
+            raise MarshalError(
+                f"{self.directory / VALUES} is corrupt: bytes {start} to {start + length} do not match their checksum"
+            )
 
     def read(self, file: IO[bytes], place: Place) -> bytearray:
         """Read a section and compare its sum."""

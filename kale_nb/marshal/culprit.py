@@ -25,7 +25,7 @@ def explain(
         pickler = GraphPickler(_Nowhere(), main=main, by_reference=by_reference)
         try:
             pickler.dump(part)
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001
             return problem
         finally:
             pickler.release()
@@ -52,7 +52,9 @@ def explain(
     else:
         message = f"{path} {why}: {str(last).rstrip('.') or type(last).__name__}"
     return MarshalError(
-        f"{message}, which cannot travel to another step" if isinstance(last, Refused) else f"{message} (it cannot travel to another step)",
+        f"{message}, which cannot travel to another step"
+        if isinstance(last, Refused)
+        else f"{message} (it cannot travel to another step)",
         variable=name,
         culprit=path,
         hint=f"make {name} again in the step that needs it, or delete that part before the step ends",
@@ -89,7 +91,7 @@ def _parts(value: Any, main: dict[str, object], by_reference: Collection[str]) -
 
 def _is_array(value: Any) -> bool:
     numpy = sys.modules.get("numpy")
-    return numpy is not None and isinstance(value, numpy.ndarray) and value.dtype == object
+    return numpy is not None and isinstance(value, numpy.ndarray) and value.dtype.kind == "O"
 
 
 def _is_frame(value: Any) -> bool:
@@ -99,12 +101,12 @@ def _is_frame(value: Any) -> bool:
 
 def _columns(frame: Any) -> Iterator[tuple[str, Any]]:
     if frame.ndim == 1:
-        if frame.dtype == object:
+        if frame.dtype.kind == "O":
             for label, item in frame.items():
                 yield f"[{_shown(label)}]", item
         return
     for number, label in enumerate(frame.columns):
-        if frame.dtypes.iloc[number] == object:
+        if frame.dtypes.iloc[number].kind == "O":
             yield f"[{_shown(label)}]", frame.iloc[:, number]
 
 
@@ -168,7 +170,7 @@ def _reduced(value: Any) -> Iterator[tuple[str, Any]]:
     yield f" class {type(value).__name__}", type(value)
     try:
         reduced = value.__reduce_ex__(5)
-    except Exception:  # that is why it cannot travel
+    except Exception:  # noqa: BLE001 - that is why it cannot travel
         return
     if not isinstance(reduced, tuple):
         return
@@ -184,6 +186,6 @@ def _reduced(value: Any) -> Iterator[tuple[str, Any]]:
 def _shown(key: object) -> str:
     try:
         text = repr(key)
-    except Exception:  # the user's own repr
+    except Exception:  # noqa: BLE001 - the user's own repr
         return f"<{type(key).__name__}>"
     return text if len(text) <= 60 else text[:57] + "..."

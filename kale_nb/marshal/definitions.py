@@ -7,6 +7,7 @@ whatever bundles bring it. A function's globals are the reader's `main` if they 
 
 from __future__ import annotations
 
+import _abc  # type: ignore[import-not-found]
 import abc
 import functools
 import gc
@@ -15,9 +16,9 @@ import operator
 import sys
 import types
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from kale_nb.marshal import identity, rebuild
+from kale_nb.marshal import rebuild
 from kale_nb.marshal.codes import global_names, is_builtin
 from kale_nb.marshal.refusals import Refused, shown_name
 
@@ -25,7 +26,16 @@ if TYPE_CHECKING:
     from kale_nb.marshal.pickler import GraphPickler
 
 _HEAP = 1 << 9
-_SKIPPED = {"__dict__", "__weakref__", "_abc_impl", "__abstractmethods__", "__module__", "__qualname__", "__slots__", "__firstlineno__"}
+_SKIPPED = {
+    "__dict__",
+    "__weakref__",
+    "_abc_impl",
+    "__abstractmethods__",
+    "__module__",
+    "__qualname__",
+    "__slots__",
+    "__slotnames__",
+}
 _METHOD_TYPES = (types.FunctionType, classmethod, staticmethod, property, functools.cached_property, str, type(None), bool)
 
 
@@ -51,12 +61,14 @@ def reference(pickler: GraphPickler, value: Any) -> Any:
     if isinstance(path, str) and "<locals>" not in path and isinstance(module, str) and module != "__main__":
         loaded = sys.modules.get(module)
         if loaded is not None and vars(loaded) is not pickler.main and resolve(vars(loaded), path) is value:
-            return (rebuild.module_attribute, (module, path)) if not isinstance(value, type | types.FunctionType) else NotImplemented
+            return (
+                (rebuild.module_attribute, (module, path)) if not isinstance(value, type | types.FunctionType) else NotImplemented
+            )
     if name is not None:
         return (rebuild.main_attribute, (name,))
-    if isinstance(path, str) and "<locals>" not in path and path.partition(".")[0] in pickler.by_reference:
-        if resolve(pickler.main, path) is value:
-            return (rebuild.main_attribute, (path,))
+    ours = isinstance(path, str) and "<locals>" not in path and path.partition(".")[0] in pickler.by_reference
+    if ours and isinstance(path, str) and resolve(pickler.main, path) is value:
+        return (rebuild.main_attribute, (path,))
     return None
 
 
@@ -93,8 +105,15 @@ def reduce_function(pickler: GraphPickler, func: types.FunctionType) -> Any:
 def _namespace(pickler: GraphPickler, namespace: dict[str, Any]) -> Any:
     if namespace is pickler.main:
         return namespace
-    module = sys.modules.get(namespace.get("__name__", ""))
-    return module if module is not None and vars(module) is namespace else namespace
+    name = namespace.get("__name__")
+    module = sys.modules.get(name) if isinstance(name, str) else None
+    if module is not None and vars(module) is namespace:
+        return module
+    if "__spec__" in namespace:  # a module made by hand
+        for owner in gc.get_referrers(namespace):
+            if isinstance(owner, types.ModuleType) and vars(owner) is namespace:
+                return owner
+    return namespace
 
 
 def reduce_code(pickler: GraphPickler, code: types.CodeType) -> Any:
@@ -134,13 +153,15 @@ def reduce_cached_function(pickler: GraphPickler, func: Any) -> Any:
 
 @functools.cache
 def _dispatching_code() -> types.CodeType:
-    return functools.singledispatch(lambda: None).__code__  # type: ignore[attr-defined, no-any-return]
+    return functools.singledispatch(repr).__code__  # type: ignore[attr-defined, no-any-return]
 
 
 def _reduce_dispatching(pickler: GraphPickler, func: Any) -> Any:
     registry = dict(func.registry)
     default = registry.pop(object)
-    attributes = {k: v for k, v in func.__dict__.items() if k not in {"register", "dispatch", "registry", "_clear_cache", "__wrapped__"}}
+    attributes = {
+        k: v for k, v in func.__dict__.items() if k not in {"register", "dispatch", "registry", "_clear_cache", "__wrapped__"}
+    }
     args = (pickler.token(func), default)
     return (rebuild.dispatching_function, args, (tuple(registry.items()), attributes), None, None, rebuild.set_dispatching)
 
@@ -152,7 +173,11 @@ def reduce_classmethod(pickler: GraphPickler, method: Any) -> Any:
 
 def reduce_property(pickler: GraphPickler, value: property) -> Any:
     """Reduce a property."""
-    return (rebuild.property_of, (type(value), value.fget, value.fset, value.fdel, value.__doc__), getattr(value, "__dict__", None) or None)
+    return (
+        rebuild.property_of,
+        (type(value), value.fget, value.fset, value.fdel, value.__doc__),
+        getattr(value, "__dict__", None) or None,
+    )
 
 
 def reduce_cached_property(pickler: GraphPickler, value: functools.cached_property[Any]) -> Any:
@@ -178,13 +203,14 @@ def reduce_methods(pickler: GraphPickler, methods: Methods) -> Any:
 
 @functools.cache
 def _named_types() -> dict[type, tuple[str, str]]:
-    import collections.abc
+    import _collections_abc
+    import collections
 
     found = {v: ("types", k) for k, v in vars(types).items() if isinstance(v, type)}
-    for module in (collections, collections.abc):
+    for place, module in (("collections", collections), ("_collections_abc", _collections_abc)):
         for name, value in vars(module).items():
             if isinstance(value, type) and value.__module__ == "builtins":
-                found.setdefault(value, (module.__name__, name))
+                found.setdefault(value, (place, name))
     return found
 
 
@@ -212,8 +238,8 @@ def _reduce_class_by_value(pickler: GraphPickler, cls: Any, meta: type) -> Any:
     if "__slots__" in cls.__dict__:
         slots = cls.__dict__["__slots__"]
         own["__slots__"] = slots if isinstance(slots, str | dict | tuple | list) else tuple(_slot_names(cls))
-    attributes = {}
-    methods = {}
+    attributes: dict[str, Any] = {}
+    methods: dict[str, Any] = {}
     for name, value in cls.__dict__.items():
         if name in _SKIPPED or (isinstance(value, types.MemberDescriptorType) and value.__objclass__ is cls):
             continue
@@ -242,8 +268,6 @@ def _slot_names(cls: type) -> list[str]:
 def _abstract(cls: Any) -> tuple[tuple[type, ...], frozenset[str] | None]:
     if not isinstance(cls, abc.ABCMeta) or "_abc_impl" not in cls.__dict__:
         return (), None
-    import _abc
-
     registered = tuple(found for ref in _abc._get_dump(cls)[0] if (found := ref()) is not None)
     by_name = sorted(registered, key=lambda c: (c.__module__, c.__qualname__))
     return tuple(by_name), cls.__dict__.get("__abstractmethods__")
@@ -263,7 +287,7 @@ def reduce_enum_member(pickler: GraphPickler, member: Any) -> Any:
     elif base in (int, str, float, bytes, tuple, complex):
         args = (base(member),) if base is not str else (str.__str__(member),)
     else:
-        args = tuple(base.__reduce_ex__(member, 2)[1])
+        args = tuple(cast(Any, base).__reduce_ex__(member, 2)[1])
     state = {k: v for k, v in member.__dict__.items() if k != "__objclass__"} | {"__objclass__": cls}
     return (rebuild.enum_member, (cls, member._name_, args), state, None, None, rebuild.set_enum_member)
 
@@ -318,7 +342,7 @@ def reduce_mapping_proxy(pickler: GraphPickler, proxy: types.MappingProxyType[An
 
 
 def reduce_dict_view(pickler: GraphPickler, view: Any) -> Any:
-    """Reduce `d.keys()`, `d.values()` or `d.items()` with the dictionary behind it."""
+    """Reduce `d.keys()`, `d.values()` or `d.items()` with the dictionary behind it, an ordered one too."""
     kind = type(view).__name__.rpartition("_")[2]
     return (rebuild.dict_view, (kind, gc.get_referents(view)[0]))
 

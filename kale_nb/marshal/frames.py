@@ -42,12 +42,29 @@ def reduce_block(pickler: GraphPickler, block: Any) -> Any:
     """Reduce a block of a frame; what it shares with other frames under copy-on-write is read into memory of its own."""
     if not copies_on_write() or pickler.tracing or not block.refs.has_reference():
         return NotImplemented
-    numpy = sys.modules["numpy"]
     make, (values, *rest) = block.__reduce__()[:2]
+    return (make, (_apart(pickler, values), *rest))
+
+
+def _apart(pickler: GraphPickler, values: Any) -> Any:
+    numpy = sys.modules["numpy"]
     apart = values.view() if type(values) is numpy.ndarray else values.copy()
     if type(apart) is numpy.ndarray:
         pickler.keep_apart(apart)
-    return (make, (apart, *rest))
+    return apart
+
+
+def reduce_series_manager(pickler: GraphPickler, manager: Any) -> Any:
+    """Reduce what is inside a series; it does not pickle by way of its block."""
+    if not copies_on_write() or pickler.tracing or not manager.blocks[0].refs.has_reference():
+        return NotImplemented
+    make, args, (axes, arrays, items, extra) = manager.__reduce_ex__(5)[:3]
+    apart = [_apart(pickler, values) for values in arrays]
+    newer = {
+        version: {**state, "blocks": [{**block, "values": v} for block, v in zip(state["blocks"], apart, strict=True)]}
+        for version, state in extra.items()
+    }
+    return (make, args, (axes, apart, items, newer))
 
 
 def reduce_frame(pickler: GraphPickler, frame: Any) -> Any:
@@ -82,5 +99,5 @@ def _keep_apart(pickler: GraphPickler, values: Any) -> None:
     numpy = sys.modules["numpy"]
     parts = [values, *(getattr(values, name, None) for name in ("_ndarray", "_codes", "_data", "_mask", "_left", "_right"))]
     for part in parts:
-        if isinstance(part, numpy.ndarray):
+        if isinstance(part, numpy.ndarray) or part is values:
             pickler.keep_apart(part)

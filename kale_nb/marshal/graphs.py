@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import decimal
 import enum
 import fractions
@@ -103,7 +103,7 @@ def _on_large_stack(work: Callable[[], _T]) -> _T:
     def body() -> None:
         try:
             results.append(work())
-        except BaseException as error:  # handed to the caller's thread
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
             errors.append(error)
 
     with _stack_lock:
@@ -142,9 +142,10 @@ _MUTABLE: dict[type, bool] = {
 }
 
 _FROZEN = (
-    range, slice, complex, types.CodeType, types.ModuleType, types.BuiltinFunctionType, types.MethodType, types.GenericAlias, types.UnionType,
+    range, slice, complex, types.CodeType, types.ModuleType, types.BuiltinFunctionType, types.MethodType, types.GenericAlias,
+    types.UnionType,
     types.MethodDescriptorType, types.WrapperDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType, property, classmethod,
-    staticmethod, enum.Enum, datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo, decimal.Decimal, fractions.Fraction,
+    staticmethod, enum.Enum, dt.date, dt.time, dt.timedelta, dt.tzinfo, decimal.Decimal, fractions.Fraction,
     pathlib.PurePath, uuid.UUID, re.Pattern, re.Match,
 )  # fmt: skip
 
@@ -156,6 +157,10 @@ _FROZEN_NAMES = {
     "pandas.Index",
     "pandas.core.indexes.base.Index",
     "pandas.core.dtypes.base.ExtensionDtype",
+    "pandas.api.extensions.ExtensionDtype",
+    "pandas._libs.internals.Block",
+    "pandas._libs.internals.BlockManager",
+    "pandas.core.internals.managers.SingleBlockManager",
     "pandas._libs.missing.NAType",
     "pandas._libs.tslibs.offsets.BaseOffset",
     "typing._Final",
@@ -176,10 +181,13 @@ def is_mutable(pickler: GraphPickler, value: Any) -> bool:
     known = _MUTABLE.get(cls)
     if known is not None:
         return known
+    if id(value) in pickler.internal:
+        return False
     if isinstance(value, type | types.FunctionType) or class_name(cls) == "functools._lru_cache_wrapper":
         return id(value) in pickler.by_value
+    if cls.__qualname__ == "cython_function_or_method":
+        return False
     frozen = issubclass(cls, _FROZEN) or any(class_name(base) in _FROZEN_NAMES for base in cls.__mro__)
     if cls.__module__ in sys.modules and cls.__module__ != "__main__":
         _MUTABLE[cls] = not frozen
     return not frozen
-

@@ -114,13 +114,13 @@ class _Arrays:
 
     def array(self, index: int, dtype: Any, cls: type | None) -> Any:
         """Make array number `index` of the stream."""
-        import numpy
+        import numpy as np
 
         number = self._blob_of[index]
         place, skew, root, rows = self._blobs[number]
         if root is not None and root[1] is None:
             _, _, shape, _, writable = rows[0]
-            made = numpy.ndarray.__new__(cls or numpy.ndarray, tuple(shape), dtype, order=root[2])
+            made: Any = np.ndarray.__new__(cls or np.ndarray, tuple(shape), dtype, order=root[2])
             self._reader.read_into(self._file, place, _bytes_of(made))
             made.flags.writeable = writable
             return made
@@ -133,22 +133,23 @@ class _Arrays:
             return made
         memory, start = self._memory[number]
         _, offset, shape, strides, writable = next(row for row in rows if row[0] == index)
-        made = numpy.ndarray(tuple(shape), dtype, memory, start + offset, tuple(strides))
+        made = np.ndarray(tuple(shape), dtype, memory, start + offset, tuple(strides))
         if cls is not None:
             made = made.view(cls)
-        made.flags.writeable = writable
+        if made.flags.writeable != writable:
+            made.flags.writeable = writable
         return made
 
     def _read(self, place: Any, skew: int, root: Any, rows: list[Any]) -> tuple[Any, int]:
-        import numpy
+        import numpy as np
 
         if root is None:
-            memory = numpy.empty(place[1] + skew, "u1")
+            memory = np.empty(place[1] + skew, "u1")
             self._reader.read_into(self._file, place, memory[skew:])
             return memory, skew
         number, described, order = root
         row = next(row for row in rows if row[0] == number)
-        owner = numpy.empty(tuple(row[2]), numpy.lib.format.descr_to_dtype(_retuple(described)), order=order)
+        owner = np.empty(tuple(row[2]), np.lib.format.descr_to_dtype(_retuple(described)), order=order)
         memory = _bytes_of(owner)
         self._reader.read_into(self._file, place, memory)
         owner.flags.writeable = row[4]
@@ -157,12 +158,12 @@ class _Arrays:
 
 
 def _bytes_of(array: Any) -> Any:
-    import numpy
+    import numpy as np
 
-    plain = array.view(numpy.ndarray)
+    plain = array.view(np.ndarray)
     if not plain.flags.c_contiguous:
         plain = plain.T
-    return plain.reshape(-1).view("u1") if plain.size else numpy.empty(0, "u1")
+    return plain.reshape(-1).view("u1") if plain.size else np.empty(0, "u1")
 
 
 def _retuple(described: Any) -> Any:

@@ -23,8 +23,8 @@ def reduce_exception(pickler: GraphPickler, error: BaseException) -> Any:
     reducer = next(c.__dict__[n] for c in cls.__mro__ for n in ("__reduce_ex__", "__reduce__") if n in c.__dict__)
     if isinstance(reducer, types.FunctionType):
         return NotImplemented
-    reduced = error.__reduce__()
-    attributes = reduced[2] if isinstance(reduced, tuple) and len(reduced) > 2 else None
+    reduced: Any = error.__reduce__()
+    attributes = reduced[2] if len(reduced) > 2 else None
     behind = (error.__cause__, error.__context__, error.__suppress_context__)
     args = reduced[1]
     plain = all(c.__flags__ & _HEAP == 0 or not {"__init__", "__new__"} & c.__dict__.keys() for c in cls.__mro__)
@@ -51,7 +51,13 @@ def reduce_file(pickler: GraphPickler, file: Any) -> Any:
     if not is_closed(file):
         raise Refused(file, f"is {a_file(file)}")
     kind = type(file).__name__
-    if type(file).__module__ != "_io" or kind not in {"TextIOWrapper", "BufferedReader", "BufferedWriter", "BufferedRandom", "FileIO"}:
+    if type(file).__module__ != "_io" or kind not in {
+        "TextIOWrapper",
+        "BufferedReader",
+        "BufferedWriter",
+        "BufferedRandom",
+        "FileIO",
+    }:
         raise Refused(file, f"is a closed {kind}")
     try:
         raw = getattr(file, "buffer", file)
@@ -66,11 +72,20 @@ def reduce_weak_reference(pickler: GraphPickler, ref: Any) -> Any:
     """Reduce a weak reference: it lives on if something else in the bundle holds its object."""
     if type(ref) is not weakref.ref:
         return NotImplemented
-    value = ref()
+    value: Any = ref()
     if value is None:
         return (rebuild.dead_reference, (type(ref),))
-    callback = ref.__callback__
+    callback: Any = ref.__callback__
     return (weakref.ref, (value,)) if callback is None else (weakref.ref, (value, callback))
+
+
+def reduce_weak_proxy(pickler: GraphPickler, proxy: Any) -> Any:
+    """Reduce a weak proxy like a weak reference."""
+    try:
+        value = proxy.__reduce_ex__.__self__
+    except ReferenceError:
+        raise Refused(proxy, "is a weak proxy of an object that is gone") from None
+    return (weakref.proxy, (value,))
 
 
 def reduce_weak_container(pickler: GraphPickler, container: Any) -> Any:
@@ -83,6 +98,14 @@ def reduce_weak_container(pickler: GraphPickler, container: Any) -> Any:
     return NotImplemented
 
 
+def reduce_callback_registry(pickler: GraphPickler, registry: Any) -> Any:
+    """Reduce matplotlib's registry of callbacks; for a digest without the number that each pickling of it draws."""
+    if not pickler.tracing:
+        return NotImplemented
+    state = {k: v for k, v in registry.__getstate__().items() if k != "_cid_gen"}
+    return (object, (), state)
+
+
 def reduce_match(pickler: GraphPickler, found: Any) -> Any:
     """Reduce a match of a regular expression to finding it again, if that gives the same."""
     for how, start in (("search", found.pos), ("match", found.pos), ("fullmatch", found.pos), ("match", found.start())):
@@ -90,8 +113,6 @@ def reduce_match(pickler: GraphPickler, found: Any) -> Any:
         if again is not None and again.regs == found.regs and again.lastindex == found.lastindex:
             return (rebuild.match, (found.re, found.string, how, start, found.endpos))
     raise Refused(found, "is a match that cannot be found again")
-
-
 
 
 @functools.cache

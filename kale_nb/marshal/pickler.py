@@ -9,17 +9,16 @@ from __future__ import annotations
 import copyreg
 import enum
 import pickle
-import sys
 import types
-from collections.abc import Callable, Collection
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from kale_nb.marshal import arrays, definitions, frames, identity, oddities, rebuild
+from kale_nb.marshal import arrays, definitions, frames, identity, instances, oddities, rebuild
 from kale_nb.marshal.refusals import Refused, class_name, is_file_class, refusal_of
 
 Reducer = Callable[["GraphPickler", Any], Any]
-
-_HEAP = 1 << 9
 
 _EXACT: dict[type, Reducer | None] = {
     types.FunctionType: definitions.reduce_function,
@@ -31,6 +30,11 @@ _EXACT: dict[type, Reducer | None] = {
     type({}.keys()): definitions.reduce_dict_view,
     type({}.values()): definitions.reduce_dict_view,
     type({}.items()): definitions.reduce_dict_view,
+    type(OrderedDict().keys()): definitions.reduce_dict_view,
+    type(OrderedDict().values()): definitions.reduce_dict_view,
+    type(OrderedDict().items()): definitions.reduce_dict_view,
+    weakref.ProxyType: oddities.reduce_weak_proxy,
+    weakref.CallableProxyType: oddities.reduce_weak_proxy,
     classmethod: definitions.reduce_classmethod,
     staticmethod: definitions.reduce_classmethod,
     definitions.Methods: definitions.reduce_methods,
@@ -65,8 +69,11 @@ _BY_NAME: dict[str, Reducer] = {
     "dataclasses._FIELD_BASE": oddities.reduce_dataclass_constant,
     "numpy.ma.MaskedArray": arrays.reduce_masked,
     "numpy.ma.core.MaskedArray": arrays.reduce_masked,
+    "matplotlib.cbook.CallbackRegistry": oddities.reduce_callback_registry,
+    "numpy.ufunc": instances.reduce_ufunc,
     "numpy.ndarray": arrays.reduce_array,
     "pandas._libs.internals.Block": frames.reduce_block,
+    "pandas.core.internals.managers.SingleBlockManager": frames.reduce_series_manager,
     "pandas.core.generic.NDFrame": frames.reduce_frame,
     "pandas.Index": frames.reduce_index,
     "pandas.core.indexes.base.Index": frames.reduce_index,
@@ -102,17 +109,18 @@ class GraphPickler(pickle.Pickler):
         self.buffers: list[pickle.PickleBuffer] = []
         super().__init__(sink, protocol=5, buffer_callback=_taker(self.buffers, update))
         self.main = main
-        self.by_reference = frozenset(by_reference)
+        self.by_reference = _still_theirs(main, by_reference)
         self.tracing = tracing
         self.update = update
         self.held: list[arrays.Held] = []
         self.wants: set[str] = set()
         self.by_value: set[int] = set()
         self.owners: dict[int, Any] = {}
+        self._numbers: dict[int, int] = {}
         self.opaque = False
         self.kept: list[Any] = []
         self.internal: set[int] = set()
-        self.referenced = {id(main[n]): n for n in self.by_reference if n in main and is_definition(main[n])}
+        self.referenced = {id(main[n]): n for n in self.by_reference if is_definition(main[n])}
         self._reducers: dict[type, Reducer | None] = dict(_EXACT)
         anchors = [_Anchor(rebuild.main_namespace), _Anchor(rebuild.builtins_namespace)]
         self.dump(anchors)
@@ -161,9 +169,7 @@ class GraphPickler(pickle.Pickler):
             return None
         if issubclass(cls, types.ModuleType):
             return definitions.reduce_module
-        if not cls.__flags__ & _HEAP:
-            return _reduce_native
-        return _reduce_slotted if _needs_slots_set(cls) else _reduce_stateless if _may_be_constant(cls) else None
+        return instances.choose(cls)
 
     def token(self, value: object) -> str:
         """Give the identity token of a definition; digests do without."""
@@ -172,6 +178,7 @@ class GraphPickler(pickle.Pickler):
     def note_owner(self, owner: Any) -> None:
         """Record who owns the memory of an array."""
         self.owners[id(owner)] = owner
+        self._numbers.setdefault(id(owner), len(self._numbers))
 
     def hold(self, array: Any, *, private: bool = False) -> int:
         """Add an array to the table and give its number."""
@@ -187,11 +194,11 @@ class GraphPickler(pickle.Pickler):
         """Let go of all objects."""
         self.clear_memo()
         for held in (self.held, self.buffers, self.owners, self.kept):
-            held.clear()  # type: ignore[attr-defined]
+            held.clear()
 
     def digest_array(self, array: Any, owner: Any, cls: type | None, attributes: dict[str, Any]) -> Any:
         """Put the content of an array into the digest and give a reduction for its geometry."""
-        number = list(self.owners).index(id(owner)) if len(self.owners) < 64 else len(self.owners)
+        number = self._numbers.get(id(owner), -1)
         frames.digest(array, self.update)
         geometry = (number, array.dtype, array.shape, array.strides, bool(array.flags.writeable))
         return (rebuild.array, geometry if cls is None else (*geometry, cls), attributes or None)
@@ -208,6 +215,13 @@ def _taker(buffers: list[pickle.PickleBuffer], update: Any) -> Callable[[pickle.
     return take
 
 
+def _still_theirs(main: dict[str, object], by_reference: Collection[str]) -> frozenset[str]:
+    """Leave out names that are gone, or that the step gave to something else, if the prelude's objects are known."""
+    if isinstance(by_reference, Mapping):
+        return frozenset(n for n, value in by_reference.items() if n in main and main[n] is value)
+    return frozenset(n for n in by_reference if n in main)
+
+
 def is_definition(value: object) -> bool:
     """Tell whether a name of the prelude stands for something that travels by reference."""
     cls = type(value)
@@ -215,7 +229,14 @@ def is_definition(value: object) -> bool:
         isinstance(value, type | types.FunctionType)
         or cls is object
         or class_name(cls)
-        in {"functools._lru_cache_wrapper", "typing.TypeVar", "typing.ParamSpec", "typing.TypeVarTuple", "typing.NewType", "numpy.ufunc"}
+        in {
+            "functools._lru_cache_wrapper",
+            "typing.TypeVar",
+            "typing.ParamSpec",
+            "typing.TypeVarTuple",
+            "typing.NewType",
+            "numpy.ufunc",
+        }
     )
 
 
@@ -228,87 +249,3 @@ def _refuser(what: str) -> Reducer:
         raise Refused(value, f"is {what}")
 
     return refuse
-
-
-def _reduce_native(pickler: GraphPickler, value: Any) -> Any:
-    """Reduce a value of a native class: pickle's way, or dill's where pickle has none."""
-    if class_name(type(value)) == "numpy.ufunc":
-        found = definitions.reference(pickler, value)
-        if found is not None:
-            return found
-    try:
-        return value.__reduce_ex__(5)
-    except Refused:
-        raise
-    except Exception as error:
-        reduced = _ask_dill(value)
-        if reduced is None:
-            raise Refused(value, f"is a {class_name(type(value))} ({error})") from error
-        return reduced
-
-
-class _Capture:
-    """Looks like dill's pickler to one of its savers and keeps what the saver would have written."""
-
-    def __init__(self) -> None:
-        self.reduced: tuple[Any, ...] | None = None
-        self._recurse = False
-        self._byref = False
-
-    def save_reduce(self, *parts: Any, obj: Any = None, **_: Any) -> None:
-        """Keep a reduction."""
-        self.reduced = parts
-
-
-_DILL_KNOWS = {"builtins.super", "weakref.ProxyType", "weakref.CallableProxyType", "builtins.getset_descriptor",
-               "builtins.member_descriptor", "collections.odict_keys", "collections.odict_values", "collections.odict_items",
-               "builtins.odict_keys", "builtins.odict_values", "builtins.odict_items"}  # fmt: skip
-
-
-def _ask_dill(value: Any) -> tuple[Any, ...] | None:
-    if class_name(type(value)) not in _DILL_KNOWS:
-        return None
-    import dill
-
-    saver = dill.Pickler.dispatch.get(type(value))
-    if saver is None:
-        return None
-    capture = _Capture()
-    try:
-        saver(capture, value)
-    except Exception:  # the saver writes in a way that cannot be captured
-        return None
-    return capture.reduced
-
-
-def _needs_slots_set(cls: Any) -> bool:
-    return bool(
-        cls.__setattr__ is not object.__setattr__
-        and cls.__reduce_ex__ is object.__reduce_ex__
-        and cls.__reduce__ is object.__reduce__
-        and not hasattr(cls, "__setstate__")
-        and copyreg._slotnames(cls)  # type: ignore[attr-defined]
-    )
-
-
-def _reduce_slotted(pickler: GraphPickler, value: Any) -> Any:
-    reduced = value.__reduce_ex__(5)
-    return (*(*reduced, None, None, None)[:5], rebuild.set_slots)
-
-
-def _may_be_constant(cls: Any) -> bool:
-    return (
-        cls.__module__ != "__main__"
-        and cls.__reduce_ex__ is object.__reduce_ex__
-        and cls.__reduce__ is object.__reduce__
-        and not cls.__itemsize__
-        and cls.__base__ is object
-        and not copyreg._slotnames(cls)  # type: ignore[attr-defined]
-    )
-
-
-def _reduce_stateless(pickler: GraphPickler, value: Any) -> Any:
-    if getattr(value, "__dict__", None) or hasattr(type(value), "__getstate__") and type(value).__getstate__ is not object.__getstate__:
-        return NotImplemented
-    found = oddities.module_constant(value)
-    return NotImplemented if found is None else (rebuild.module_attribute, found)

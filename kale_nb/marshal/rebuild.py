@@ -7,6 +7,7 @@ so that cycles (a method that refers to its class, a function to itself) close.
 
 from __future__ import annotations
 
+import _abc  # type: ignore[import-not-found]
 import abc
 import builtins
 import contextlib
@@ -38,6 +39,7 @@ class Loading:
         self.main = main
         self.arrays = arrays
         self.made: dict[int, object] = {}
+        self.complete: set[type] = set()
 
 
 _current: ContextVar[Loading] = ContextVar("kale_marshal_loading")
@@ -124,7 +126,11 @@ def set_cell(made: types.CellType, content: tuple[object, ...]) -> None:
 
 
 def function(
-    token: str, body: types.CodeType, name: str, namespace: dict[str, object] | types.ModuleType, closure: tuple[types.CellType, ...] | None
+    token: str,
+    body: types.CodeType,
+    name: str,
+    namespace: dict[str, object] | types.ModuleType,
+    closure: tuple[types.CellType, ...] | None,
 ) -> types.FunctionType:
     """Make the shell of a function."""
     scope = vars(namespace) if isinstance(namespace, types.ModuleType) else namespace
@@ -152,11 +158,21 @@ def set_attributes(made: object, state: Mapping[str, Any]) -> None:
     made.__dict__.update(state)
 
 
-def set_slots(made: object, state: Any) -> None:
-    """Set dictionary and slots past a class's own `__setattr__`."""
+def set_state(made: object, state: Any) -> None:
+    """Set dictionary and slots past a class's own `__setattr__` and `__getattr__`."""
     attributes, slots = state if isinstance(state, tuple) else (state, None)
-    for name, value in {**(attributes or {}), **(slots or {})}.items():
+    if attributes:
+        object.__getattribute__(made, "__dict__").update(attributes)
+    for name, value in (slots or {}).items():
         object.__setattr__(made, name, value)
+
+
+def new_instance(cls: Any, *args: Any) -> Any:
+    """Make an object by its class's own `__new__`, or past that while the class is still without its attributes."""
+    if not _is_new(cls) or cls in _current.get().complete:
+        return cls.__new__(cls, *args)
+    base = next(b for b in cls.__mro__ if not b.__flags__ & (1 << 9))
+    return base.__new__(cls) if base is object else base.__new__(cls, *args)
 
 
 def dispatching_function(token: str, default: Callable[..., object]) -> Any:
@@ -189,7 +205,7 @@ def property_of(cls: type[property], *parts: Any) -> property:
 # --- classes -------------------------------------------------------------------------------------------------------------------------
 
 
-def _ignore_subclass(cls: type, **_: object) -> None:
+def _ignore_subclass(cls: type, /, **_: object) -> None:
     """Stand in for `__init_subclass__`: a class that is read again is not defined again."""
 
 
@@ -220,8 +236,6 @@ def class_shell(token: str, meta: type, name: str, bases: tuple[type, ...], name
         with _no_subclass_hooks(bases):
             made = cast(type, type.__new__(meta, name, bases, dict(namespace)))
         if issubclass(meta, abc.ABCMeta):
-            import _abc
-
             _abc._abc_init(made)
         return made
 
@@ -243,9 +257,10 @@ def set_class(made: type, state: tuple[object, Mapping[str, Any], tuple[type, ..
     for name, value in attributes.items():
         type.__setattr__(made, name, value)
     if abstract is not None:
-        made.__abstractmethods__ = abstract
+        type.__setattr__(made, "__abstractmethods__", abstract)
     for cls in registered:
         abc.ABCMeta.register(cast(abc.ABCMeta, made), cls)
+    _current.get().complete.add(made)
 
 
 def enum_member(cls: Any, name: str, args: tuple[Any, ...]) -> Any:
@@ -289,11 +304,7 @@ def set_exception(made: BaseException, state: tuple[Any, ...]) -> None:
     """Give an exception its attributes and the exceptions behind it."""
     attributes, cause, context, suppress = state
     if attributes:
-        setter = getattr(made, "__setstate__", None)
-        if setter is not None and not isinstance(attributes, dict):
-            setter(attributes)
-        else:
-            made.__dict__.update(attributes)
+        made.__setstate__(attributes)
     made.__cause__ = cause
     made.__context__ = context
     made.__suppress_context__ = suppress
@@ -366,11 +377,11 @@ def closed_file(cls: type, name: Any, mode: str, encoding: str | None) -> Any:
     import os
 
     if encoding is not None:
-        made: Any = open(os.devnull, mode.replace("x", "w"), encoding=encoding)
+        made: Any = open(os.devnull, mode.replace("x", "w"), encoding=encoding)  # noqa: SIM115
         raw = made.buffer.raw
         made.mode = mode
     else:
-        raw = made = open(os.devnull, mode.replace("x", "w") if "b" in mode else mode.replace("x", "w") + "b")
+        made = open(os.devnull, mode.replace("x", "w"))  # noqa: SIM115
         raw = getattr(made, "raw", made)
     raw.name = name
     made.close()
@@ -392,9 +403,9 @@ def array(index: int, dtype: Any, cls: type | None = None) -> Any:
 
 def array_over(owner: Any, shape: tuple[int, ...], dtype: Any, offset: int, strides: tuple[int, ...], writable: bool) -> Any:
     """Make an array over memory of a Python object that travels too, such as a bytearray."""
-    import numpy
+    import numpy as np
 
-    made = numpy.ndarray(shape, dtype, owner, offset, strides)
+    made = np.ndarray(shape, dtype, owner, offset, strides)
     if not writable and made.flags.writeable:
         made.flags.writeable = False
     return made
@@ -402,9 +413,9 @@ def array_over(owner: Any, shape: tuple[int, ...], dtype: Any, offset: int, stri
 
 def object_array(shape: tuple[int, ...], order: str, cls: type | None, dtype: Any = None) -> Any:
     """Make an empty array of objects."""
-    import numpy
+    import numpy as np
 
-    made = numpy.empty(shape, dtype=dtype or object, order=cast(Any, order))
+    made = np.empty(shape, dtype=dtype or object, order=cast(Any, order))
     return made if cls is None else made.view(cls)
 
 
@@ -423,10 +434,10 @@ def set_object_array(made: Any, state: tuple[list[Any], bool, Mapping[str, Any]]
 
 def object_view(root: Any, shape: tuple[int, ...], offset: int, strides: tuple[int, ...], writable: bool) -> Any:
     """Make a view of an array of objects."""
-    import numpy
+    import numpy as np
 
     flat = root.T if root.flags.f_contiguous and not root.flags.c_contiguous else root
-    made = numpy.ndarray(shape, root.dtype, flat, offset, strides)
+    made = np.ndarray(shape, root.dtype, flat, offset, strides)
     if not writable:
         made.flags.writeable = False
     return made

@@ -119,7 +119,7 @@ def a_file(value: object) -> str:
     for attribute in ("name", "mode"):
         try:
             shown = getattr(value, attribute)
-        except Exception:  # a detached or closed file raises what it likes
+        except Exception:  # noqa: BLE001 - a detached or closed file raises what it likes
             continue
         facts.append(repr(shown) if attribute == "name" else f"mode {shown!r}")
     return f"an open file ({', '.join(facts)})" if facts else "an open file"

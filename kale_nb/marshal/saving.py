@@ -10,7 +10,6 @@ from typing import Any
 from kale_nb.errors import MarshalError
 from kale_nb.marshal import arrays
 from kale_nb.marshal.bundle import BundleWriter, Place
-from kale_nb.marshal.culprit import explain
 from kale_nb.marshal.graphs import CannotPickle, Stream, is_mutable, pickle_together, with_deep_stack
 from kale_nb.marshal.model import Entry, Saved
 
@@ -57,7 +56,7 @@ def _pickle_all(
         try:
             alone.append(pickle({name: value}))
         except CannotPickle as error:
-            failures[name] = explain(name, value, error.__cause__, main=main, by_reference=by_reference)
+            failures[name] = _explain(name, value, error, main, by_reference)
     streams = []
     for group in _groups(alone):
         if len(group) == 1:
@@ -68,8 +67,16 @@ def _pickle_all(
             streams.append(pickle(together))
         except CannotPickle as error:  # a value that changed its mind between two times
             for name, value in together.items():
-                failures[name] = explain(name, value, error.__cause__, main=main, by_reference=by_reference)
+                failures[name] = _explain(name, value, error, main, by_reference)
     return streams, failures
+
+
+def _explain(
+    name: str, value: object, error: CannotPickle, main: dict[str, object], by_reference: Collection[str]
+) -> MarshalError:
+    from kale_nb.marshal.culprit import explain
+
+    return explain(name, value, error.__cause__, main=main, by_reference=by_reference)
 
 
 def _groups(streams: list[Stream]) -> list[list[Stream]]:
@@ -159,12 +166,12 @@ def _facts(value: Any) -> dict[str, str]:
         for name in ("shape", "dtype"):
             try:
                 facts[name] = str(getattr(value, name))
-            except Exception:  # a fact less
+            except Exception:  # noqa: BLE001 - a fact less
                 continue
     if isinstance(value, str | bytes | bytearray | list | tuple | dict | set | frozenset):
         try:
             facts["length"] = str(len(value))
-        except Exception:  # a subclass with a length of its own
+        except Exception:  # noqa: BLE001 - a subclass with a length of its own
             return facts
     return facts
 

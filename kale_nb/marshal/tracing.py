@@ -57,7 +57,7 @@ def _trace(value: object, main: dict[str, object], by_reference: Collection[str]
         if strict:
             raise
         digest = None
-    except Exception:  # whatever a value's own reduction raises: it cannot be walked
+    except Exception:  # noqa: BLE001 - whatever a value's own reduction raises: it cannot be walked
         digest = None
     met = dict(shared_objects(pickler))
     wants = tuple(sorted(pickler.wants))
