@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kale_nb.compiler import Compiled
 from kale_nb.engines import engine as engine_named
 from kale_nb.engines.protocol import Engine, Job
 from kale_nb.errors import KaleError, UsageError
@@ -27,6 +27,9 @@ from kale_nb.runs.record import ENDED, RunRecord, StepRecord
 from kale_nb.runs.recorder import Recorder
 from kale_nb.runs.store import open_store, run_id
 from kale_nb.volumes.ignore import user_rules
+
+if TYPE_CHECKING:
+    from kale_nb.compiler import Compiled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

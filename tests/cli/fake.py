@@ -38,6 +38,8 @@ FAILURE = Failure(
 class FakeEngine:
     """Ends each step as `script` says: `ok`, `fail`, `retry` (once, then ok); raises `error` before anything.
 
+    A step that the script does not name ends as its own name begins.
+
     Attributes:
         hook: called with each event before it is told; may raise, as a signal would.
         jobs: the jobs it was given.
@@ -74,7 +76,7 @@ class FakeEngine:
         return state
 
     def _step(self, job: Job, name: StepName, tell: Observer) -> State:
-        how = self.script.get(name, "ok")
+        how = self.script.get(name) or next((how for how in ("fail", "retry") if name.startswith(how)), "ok")
         attempt = 1
         tell(StepStarted(time=time.time(), step=name, attempt=1))
         if how == "retry":
