@@ -27,14 +27,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command: 0 all well, 1 something found, 2 a file cannot be read at all."""
-    from kale_nb.cli.loading import notebook
     from kale_nb.compiler import check
 
     code = 0
     reports: list[dict[str, Any]] = []
     for position, path in enumerate(args.notebooks):
         try:
-            notebook(path)
             checked = check(path)
         except KaleError as error:
             code = 2

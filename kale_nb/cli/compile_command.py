@@ -20,10 +20,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from kale_nb.cli.loading import notebook
     from kale_nb.compiler import compile_notebook, write_compiled
 
-    notebook(args.notebook)
     compiled = compile_notebook(args.notebook)
     if not args.quiet:
         messages.diagnostics(compiled.diagnostics)

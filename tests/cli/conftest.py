@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 WriteNotebook = Callable[..., Path]
+
+
+def child_environment(*more: Path) -> dict[str, str]:
+    """Return the environment of a child process that imports this checkout, and what is in `more`."""
+    paths = [*map(str, more), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 @pytest.fixture

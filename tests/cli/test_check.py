@@ -15,7 +15,7 @@ import pytest
 from kale_nb.cli import main
 from kale_nb.cli.command import COMMANDS
 from kale_nb.diagnostics import RULES
-from tests.cli.conftest import ROOT, WriteNotebook
+from tests.cli.conftest import WriteNotebook, child_environment
 from tests.cli.kept import keep_run
 
 GOOD = (("step:load", "data = [1, 2]"), ("step:fit prev:load", "model = sum(data)"), ("step:show prev:fit", "print(model, data)"))
@@ -60,7 +60,7 @@ def test_check_as_json_is_one_object_for_all_notebooks(write_notebook: WriteNote
     assert [step["name"] for step in good["plan"]["steps"]] == ["load", "fit", "show"]
     assert {"source": "load", "target": "fit", "names": ["data"]} in good["plan"]["edges"]
     assert {d["severity"] for d in bad["diagnostics"]} == {"error"}
-    assert "does not exist" in missing["error"]
+    assert "no such file" in missing["error"]
 
 
 def test_strict_makes_warnings_count(write_notebook: WriteNotebook, capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,7 +193,7 @@ def test_what_needs_nothing_loads_nothing(words: list[str], folder: Path) -> Non
     code = "import sys; from kale_nb.cli import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-c", code, *words],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=child_environment(),
         capture_output=True,
         text=True,
         check=True,
@@ -209,22 +209,6 @@ def test_check_of_a_hundred_steps_takes_less_than_a_second(folder: Path, write_n
     seconds = []
     for _ in range(3):
         started = time.monotonic()
-        subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, check=True)
+        subprocess.run(command, env=child_environment(), capture_output=True, check=True)
         seconds.append(time.monotonic() - started)
     assert min(seconds) < 1.5  # a second is the aim; the machine that runs the tests may be busy
-
-
-def test_a_defect_of_ours_shows_no_traceback_unless_asked(
-    folder: Path, write_notebook: WriteNotebook, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_notebook(*GOOD)
-    monkeypatch.setattr("kale_nb.compiler.compile_notebook", lambda path: 1 // 0)
-    assert main(["graph", "nb.ipynb"]) == 70
-    seen = capsys.readouterr()
-    assert "defect of kale: ZeroDivisionError" in seen.err
-    assert "Traceback" not in seen.err
-    with pytest.raises(ZeroDivisionError):
-        main(["graph", "nb.ipynb", "--debug"])
-    monkeypatch.setenv("KALE_DEBUG", "1")
-    with pytest.raises(ZeroDivisionError):
-        main(["graph", "nb.ipynb"])

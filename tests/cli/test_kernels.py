@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import ROOT, WriteNotebook
+from tests.cli.conftest import WriteNotebook, child_environment
 
 pytestmark = pytest.mark.kernel
 
@@ -22,7 +22,7 @@ SLOW = ("step:slow", "import time\nprint('begun', flush=True)\ntime.sleep(60)")
 
 
 def kale(*words: str, **options: object) -> subprocess.Popen[str]:
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color"}
+    env = {**child_environment(), "TERM": "xterm-256color"}
     command = [sys.executable, "-m", "kale_nb", *words]
     return subprocess.Popen(command, env=env, text=True, **options)  # type: ignore[call-overload,no-any-return]
 

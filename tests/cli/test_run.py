@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kale_nb.cli import main
-from tests.cli.conftest import ROOT, WriteNotebook
+from tests.cli.conftest import WriteNotebook, child_environment
 
 pytestmark = pytest.mark.usefixtures("fake_engine")
 
@@ -304,8 +304,25 @@ def test_retries_and_warnings_are_in_the_summary(write_notebook: WriteNotebook, 
     assert "changed in place" in text
 
 
+def test_a_defect_of_ours_shows_no_traceback_unless_asked_and_leaves_a_record(
+    folder: Path, write_notebook: WriteNotebook, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_notebook(("step:defect", "x = 1"))
+    assert main(RUN) == 70
+    seen = capsys.readouterr()
+    assert "defect of kale: ZeroDivisionError" in seen.err
+    assert "Traceback" not in seen.err
+    record = json.loads((run_of(folder) / "run.json").read_text())
+    assert (record["state"], record["error"]) == ("failed", "ZeroDivisionError: a defect of the engine")
+    with pytest.raises(ZeroDivisionError):
+        main([*RUN, "--debug"])
+    monkeypatch.setenv("KALE_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        main(RUN)
+
+
 def child(words: list[str], plugins: Path, **options: object) -> subprocess.Popen[bytes]:
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(plugins), str(ROOT)])}
+    env = child_environment(plugins)
     return subprocess.Popen([sys.executable, "-m", "kale_nb", *words], env=env, **options)  # type: ignore[call-overload,no-any-return]
 
 
