@@ -12,6 +12,7 @@ import pytest
 
 from kale_nb.cli.progress import JsonLines, PlainLines, Stream
 from kale_nb.names import RunId, StepName
+from kale_nb.runs.codec import event_to_json
 from kale_nb.runs.events import (
     Event,
     Failure,
@@ -25,6 +26,8 @@ from kale_nb.runs.events import (
     StepStarted,
     WorkspaceCloned,
 )
+from tests.cli.conftest import ROOT
+
 
 A = StepName("train")
 WHY = Failure(kind="exception", message="ValueError: no\nsecond line", cell=4, line=2)
@@ -108,3 +111,12 @@ def test_a_closed_stream_is_silently_nothing() -> None:
     stream.close()
     out.write("x")
     out.write("y")
+
+
+def test_the_page_on_events_names_every_event_and_field() -> None:
+    page = (ROOT / "docs" / "guide" / "json-events.md").read_text(encoding="utf-8")
+    rows = {line.split("|")[1].strip(" `"): line for line in page.splitlines() if line.startswith("| `")}
+    for event in STORY:
+        value = event_to_json(event)
+        for name in value.keys() - {"event", "time"}:
+            assert f"`{name}`" in rows[value["event"]], (value["event"], name)
