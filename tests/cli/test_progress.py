@@ -28,7 +28,6 @@ from kale_nb.runs.events import (
 )
 from tests.cli.conftest import ROOT
 
-
 A = StepName("train")
 WHY = Failure(kind="exception", message="ValueError: no\nsecond line", cell=4, line=2)
 STORY: list[Event] = [
