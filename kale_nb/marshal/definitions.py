@@ -18,7 +18,7 @@ import types
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from kale_nb.marshal import rebuild
+from kale_nb.marshal import identity, rebuild
 from kale_nb.marshal.codes import global_names, is_builtin
 from kale_nb.marshal.refusals import Refused, shown_name
 
@@ -26,16 +26,7 @@ if TYPE_CHECKING:
     from kale_nb.marshal.pickler import GraphPickler
 
 _HEAP = 1 << 9
-_SKIPPED = {
-    "__dict__",
-    "__weakref__",
-    "_abc_impl",
-    "__abstractmethods__",
-    "__module__",
-    "__qualname__",
-    "__slots__",
-    "__slotnames__",
-}
+_SKIPPED = rebuild.KEPT - {"__annotations__"}
 _METHOD_TYPES = (types.FunctionType, classmethod, staticmethod, property, functools.cached_property, str, type(None), bool)
 
 
@@ -132,7 +123,7 @@ def reduce_cell(pickler: GraphPickler, cell: types.CellType) -> Any:
         content: tuple[Any, ...] = (cell.cell_contents,)
     except ValueError:
         content = ()
-    return (rebuild.cell, (), content, None, None, rebuild.set_cell)
+    return (rebuild.cell, ("" if pickler.tracing else identity.cell_token(cell),), content, None, None, rebuild.set_cell)
 
 
 def reduce_method(pickler: GraphPickler, method: types.MethodType) -> Any:

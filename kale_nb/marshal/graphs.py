@@ -14,9 +14,9 @@ import types
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
-from kale_nb.marshal.pickler import GraphPickler
+from kale_nb.marshal.pickler import GraphPickler, NotANumber
 from kale_nb.marshal.refusals import class_name
 
 _T = TypeVar("_T")
@@ -78,7 +78,27 @@ def pickle_together(values: Mapping[str, object], *, main: dict[str, object], by
             raise CannotPickle(name) from error
         wants[name] = tuple(sorted(pickler.wants))
         ends.append((sink.length, len(pickler.held), len(pickler.buffers)))
+    pickler.dump(_markers(pickler, values))
     return Stream(names=tuple(values), pickler=pickler, sink=sink, ends=tuple(ends), wants=wants)
+
+
+_MOST_ITEMS = 10_000
+
+
+def _markers(pickler: GraphPickler, values: Mapping[str, object]) -> list[tuple[Any, Any, NotANumber]]:
+    """Find NaNs in variables, lists and dictionaries: pickle writes them by value, yet notebooks find them by identity."""
+    found: list[tuple[Any, Any, NotANumber]] = [(None, n, NotANumber(v)) for n, v in values.items() if _is_nan(v)]
+    for key, (_, container) in pickler.memo.copy().items():
+        cls = type(container)
+        if key in pickler.first or cls not in (list, dict) or len(container) > _MOST_ITEMS:
+            continue
+        places = enumerate(container) if cls is list else container.items()
+        found.extend((container, place, NotANumber(v)) for place, v in places if v.__class__ is float and v != v)
+    return found
+
+
+def _is_nan(value: object) -> TypeGuard[float]:
+    return type(value) is float and value != value
 
 
 def with_deep_stack(work: Callable[[], _T]) -> _T:

@@ -7,10 +7,18 @@ Tokens stand beside the objects, not in them: `vars(cls)` shows what the user wr
 
 from __future__ import annotations
 
+import sys
+import types
 import uuid
 import weakref
 
 _tokens: dict[int, tuple[weakref.ref[object], str]] = {}
+_cells: dict[str, types.CellType] = {}
+_cell_tokens: dict[int, str] = {}
+_cell_limit = [1024]
+_HELD_HERE = 4
+_floats: dict[int, tuple[str, float]] = {}
+_floats_by_token: dict[str, float] = {}
 _objects: weakref.WeakValueDictionary[str, object] = weakref.WeakValueDictionary()
 
 
@@ -22,6 +30,45 @@ def token_of(value: object) -> str:
     token = uuid.uuid4().hex
     bind(token, value)
     return token
+
+
+def cell_token(cell: types.CellType) -> str:
+    """Give the token of a closure cell. Cells take no weak reference, so they are held until only this module holds them."""
+    token = _cell_tokens.get(id(cell))
+    if token is None:
+        token = uuid.uuid4().hex
+        bind_cell(token, cell)
+    return token
+
+
+def bind_cell(token: str, cell: types.CellType) -> None:
+    """Record that `cell` is what `token` stands for in this process."""
+    if len(_cells) >= _cell_limit[0]:
+        for old in [t for t, c in _cells.items() if sys.getrefcount(c) <= _HELD_HERE]:
+            del _cell_tokens[id(_cells.pop(old))]
+        _cell_limit[0] = max(1024, 2 * len(_cells))
+    _cells[token] = cell
+    _cell_tokens[id(cell)] = token
+
+
+def find_cell(token: str) -> types.CellType | None:
+    """Give the closure cell of this process that carries `token`."""
+    return _cells.get(token)
+
+
+def float_token(value: float) -> str:
+    """Give the token of a NaN, of which there are few; they are told apart by identity."""
+    token, _ = _floats.setdefault(id(value), (uuid.uuid4().hex, value))
+    return token
+
+
+def find_float(token: str) -> float:
+    """Give the NaN of this process that carries `token`, making it at the first call."""
+    value = _floats_by_token.get(token)
+    if value is None:
+        value = _floats_by_token[token] = next((v for t, v in _floats.values() if t == token), None) or float("nan")
+        _floats[id(value)] = (token, value)
+    return value
 
 
 def find(token: str) -> object | None:

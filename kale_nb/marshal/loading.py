@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Any
@@ -34,12 +35,14 @@ def describe(directory: Path) -> tuple[Entry, ...]:
     )
 
 
-def load(directory: Path, names: Collection[str] | None, *, main: dict[str, object]) -> dict[str, object]:
+def load(directory: Path, names: Collection[str] | None, *, main: dict[str, object], renew: bool = False) -> dict[str, object]:
     """Read values of a bundle.
 
     Args:
         directory: the bundle.
         names: which values; None for all. Only groups that hold one of them are read.
+        renew: what to do with classes, functions and closure cells that another bundle brought before: leave them as they are, or give
+            them the content they have in this one. Either way they stay the same objects.
         main: the namespace of the notebook: the globals of functions that travelled by value, and where references to the prelude lead.
 
     Returns:
@@ -59,18 +62,29 @@ def load(directory: Path, names: Collection[str] | None, *, main: dict[str, obje
     with reader.open() as file:
         for record in reader.index["streams"]:
             if wanted & set(record["names"]):
-                found.update(_load_stream(reader, file, record, main))
+                found.update(_load_stream(reader, file, record, main, renew))
+    for same in reader.index["same"]:
+        here = [name for name in same if name in found]
+        for name in here[1:]:
+            found[name] = found[here[0]]
     return {name: found[name] for name in present if name in wanted}
 
 
-def _load_stream(reader: BundleReader, file: IO[bytes], record: Any, main: dict[str, object]) -> dict[str, object]:
+def _as_compiled(value: object) -> object:
+    """Intern a text that the compiler interns where it stands in code, so that `mode is "train"` says the same as before."""
+    if type(value) is str and value.isascii() and value.replace("_", "a").isalnum():
+        return sys.intern(value)
+    return value
+
+
+def _load_stream(reader: BundleReader, file: IO[bytes], record: Any, main: dict[str, object], renew: bool) -> dict[str, object]:
     data = reader.read(file, record["stream"])
     table = json.loads(reader.read(file, record["table"]))
     buffers: list[Any] = []
     for place, readonly in table["buffers"]:
         buffer = reader.read(file, place)
         buffers.append(memoryview(buffer).toreadonly() if readonly else buffer)
-    state = rebuild.Loading(main, _Arrays(reader, file, table["blobs"]))
+    state = rebuild.Loading(main, _Arrays(reader, file, table["blobs"]), renew=renew)
     unpickler = _Unpickler(io.BytesIO(data), buffers=buffers)
     unpickler.main = main
     found: dict[str, object] = {}
@@ -79,7 +93,9 @@ def _load_stream(reader: BundleReader, file: IO[bytes], record: Any, main: dict[
         try:
             unpickler.load()
             for name in record["names"]:
-                found[name] = unpickler.load()
+                found[name] = _as_compiled(unpickler.load())
+            for container, key, value in unpickler.load():
+                (found if container is None else container)[key] = value
         except MarshalError as error:
             raise MarshalError(error.message, variable=error.variable or name, culprit=error.culprit, hint=error.hint) from error
         except ModuleNotFoundError as error:

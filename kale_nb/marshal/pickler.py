@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copyreg
 import enum
+import math
 import pickle
+import sys
 import types
 import weakref
 from collections import OrderedDict
@@ -87,6 +89,22 @@ class _Anchor:
         self.make = make
 
 
+class NotANumber:
+    """Stands in a stream for a NaN that is told apart by identity."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+
+def _reduce_not_a_number(pickler: GraphPickler, marker: NotANumber) -> Any:
+    value = marker.value
+    if value is math.nan:  # noqa: PLW0177
+        return (rebuild.not_a_number, ("math",))
+    if value is getattr(sys.modules.get("numpy"), "nan", None):
+        return (rebuild.not_a_number, ("numpy",))
+    return (rebuild.not_a_number, (identity.float_token(value),))
+
+
 class GraphPickler(pickle.Pickler):
     """Writes an object graph to a sink.
 
@@ -152,6 +170,8 @@ class GraphPickler(pickle.Pickler):
     def _choose(self, cls: type) -> Reducer | None:
         if cls is _Anchor:
             return _reduce_anchor
+        if cls is NotANumber:
+            return _reduce_not_a_number
         if issubclass(cls, type):
             return definitions.reduce_class
         if issubclass(cls, enum.Enum):

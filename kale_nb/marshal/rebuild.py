@@ -14,6 +14,7 @@ import contextlib
 import functools
 import importlib
 import marshal
+import math
 import sys
 import threading
 import types
@@ -35,8 +36,9 @@ class ArraySource(Protocol):
 class Loading:
     """One load: the namespace, the arrays, and which shared definitions were made in it rather than found."""
 
-    def __init__(self, main: dict[str, object], arrays: ArraySource) -> None:
+    def __init__(self, main: dict[str, object], arrays: ArraySource, *, renew: bool = False) -> None:
         self.main = main
+        self.renew = renew
         self.arrays = arrays
         self.made: dict[int, object] = {}
         self.complete: set[type] = set()
@@ -69,6 +71,12 @@ def _shared(token: str, make: Callable[[], Any]) -> Any:
 
 def _is_new(value: object) -> bool:
     return id(value) in _current.get().made
+
+
+def _takes_state(value: object) -> bool:
+    """Tell whether a definition takes the content that the stream has for it: when new, or when asked to renew."""
+    state = _current.get()
+    return state.renew or id(value) in state.made
 
 
 # --- names ---------------------------------------------------------------------------------------------------------------------------
@@ -114,14 +122,19 @@ def code(data: bytes) -> types.CodeType:
     return cast(types.CodeType, marshal.loads(data))
 
 
-def cell() -> types.CellType:
-    """Make an empty closure cell."""
-    return types.CellType()
+def cell(token: str) -> types.CellType:
+    """Make an empty closure cell, or find the one of this process."""
+    known = identity.find_cell(token)
+    if known is None:
+        known = types.CellType()
+        identity.bind_cell(token, known)
+        _current.get().made[id(known)] = known
+    return known
 
 
 def set_cell(made: types.CellType, content: tuple[object, ...]) -> None:
     """Fill a closure cell; an empty tuple leaves it empty."""
-    if content:
+    if content and _takes_state(made):
         made.cell_contents = content[0]
 
 
@@ -139,8 +152,9 @@ def function(
 
 def set_function(made: types.FunctionType, state: Mapping[str, Any]) -> None:
     """Give a function its defaults, attributes and documentation."""
-    if not _is_new(made):
+    if not _takes_state(made):
         return
+    made.__dict__.clear()
     for name, value in state.items():
         if name == "__dict__":
             made.__dict__.update(value)
@@ -229,6 +243,13 @@ def _no_subclass_hooks(bases: tuple[type, ...]) -> Iterator[None]:
                 type.__setattr__(ancestor, "__init_subclass__", hook)
 
 
+# What a class has of itself and not from its definition.
+KEPT = frozenset(
+    {"__dict__", "__weakref__", "_abc_impl", "__abstractmethods__", "__module__", "__qualname__", "__slots__", "__slotnames__"}
+    | {"__annotations__"}
+)
+
+
 def class_shell(token: str, meta: type, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> type:
     """Make a class without its attributes, past its metaclass's own `__new__` and the hooks of its bases."""
 
@@ -242,18 +263,23 @@ def class_shell(token: str, meta: type, name: str, bases: tuple[type, ...], name
     return cast(type, _shared(token, make))
 
 
-def set_methods(made: type, attributes: Mapping[str, Any]) -> None:
-    """Give a class its methods, before anything that might call them is made."""
-    if _is_new(made):
+def set_methods(made: type, attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Give a class its methods, before anything that might call them is made, and tell their names."""
+    if _takes_state(made):
         for name, value in attributes.items():
             type.__setattr__(made, name, value)
+    return tuple(attributes)
 
 
-def set_class(made: type, state: tuple[object, Mapping[str, Any], tuple[type, ...], frozenset[str] | None]) -> None:
+def set_class(made: type, state: tuple[tuple[str, ...], Mapping[str, Any], tuple[type, ...], frozenset[str] | None]) -> None:
     """Give a class its other attributes, and an abstract class its registered classes."""
-    if not _is_new(made):
+    if not _takes_state(made):
         return
-    _, attributes, registered, abstract = state
+    methods, attributes, registered, abstract = state
+    if not _is_new(made):
+        for name in set(made.__dict__) - set(methods) - set(attributes) - KEPT:
+            if not isinstance(made.__dict__[name], types.MemberDescriptorType):
+                type.__delattr__(made, name)
     for name, value in attributes.items():
         type.__setattr__(made, name, value)
     if abstract is not None:
@@ -391,6 +417,17 @@ def closed_file(cls: type, name: Any, mode: str, encoding: str | None) -> Any:
 def match(pattern: Any, text: Any, how: str, start: int, end: int) -> Any:
     """Find a match of a regular expression again."""
     return getattr(pattern, how)(text, start, end)
+
+
+def not_a_number(token: str) -> float:
+    """Give a NaN that is told apart by identity, such as `numpy.nan`."""
+    if token == "math":
+        return math.nan
+    if token == "numpy":
+        import numpy as np
+
+        return np.nan
+    return identity.find_float(token)
 
 
 # --- arrays --------------------------------------------------------------------------------------------------------------------------

@@ -39,7 +39,12 @@ def save(values: Mapping[str, object], directory: Path, *, main: dict[str, objec
             entry for number, (stream, sizes, _) in enumerate(written) for entry in _entries(values, stream, sizes, number)
         )
         entries = tuple(sorted(entries, key=lambda entry: list(values).index(entry.name)))
-        writer.commit({"entries": [_as_json(entry) for entry in entries], "streams": [record for _, _, record in written]})
+        index = {
+            "entries": [_as_json(entry) for entry in entries],
+            "streams": [record for _, _, record in written],
+            "same": _same(values, [entry.name for entry in entries]),
+        }
+        writer.commit(index)
     return Saved(entries=entries, failures=failures)
 
 
@@ -174,6 +179,14 @@ def _facts(value: Any) -> dict[str, str]:
         except Exception:  # noqa: BLE001 - a subclass with a length of its own
             return facts
     return facts
+
+
+def _same(values: Mapping[str, object], names: list[str]) -> list[list[str]]:
+    """Find names of one object, which may stand in different streams if it is immutable."""
+    by_id: dict[int, list[str]] = {}
+    for name in names:
+        by_id.setdefault(id(values[name]), []).append(name)
+    return [same for same in by_id.values() if len(same) > 1]
 
 
 def _as_json(entry: Entry) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from tests.marshal.battery import case
 CASES = {
     "big_int": case("x = 2**3000; y = -2**64", "assert x == 2**3000 and y == -2**64"),
     "nan_and_infinity": case("x = float('nan'); y = [x, x, -0.0, float('inf')]", "import math; assert math.isnan(x) and math.isnan(y[1]) and str(y[2]) == '-0.0'"),
+    "nan_by_identity": case("nan = float('nan'); xs = [nan, 1.0]; m = math.nan; d = {'k': nan}", "assert nan in xs and xs[0] is nan and m is math.nan and d['k'] is nan", "import math"),
+    "one_object_many_names": case("a = 'some words'; b = a; n = 10**20; m = n; t = (1, 2); u = t; mode = 'train'", "assert a is b and n is m and t is u and mode is __import__('sys').intern('train')"),
     "none_true_ellipsis": case("x = (None, True, ..., NotImplemented)", "assert x == (None, True, ..., NotImplemented) and x[2] is ..."),
     "text_with_surrogates": case("x = 'a\\ud800b\\0\\n' + chr(0x1f600)", "assert x == 'a\\ud800b\\0\\n' + chr(0x1f600)"),
     "bytes_and_bytearray": case("x = bytes(range(256)); y = bytearray(x); z = y", "assert x == bytes(y) and z is y"),
