@@ -156,17 +156,21 @@ def test_the_temporary_folder_of_the_kernels_is_removed_also_after_kill_9(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def test_a_host_that_is_killed_fails_the_steps_and_leaves_no_kernel(tmp_path: Path) -> None:
-    job = make_job(tmp_path, {"a": SLOW})
+@pytest.mark.parametrize("which", ["host", "worker"])
+def test_a_host_or_worker_that_is_killed_fails_the_steps_and_leaves_no_kernel(tmp_path: Path, which: str) -> None:
+    job = make_job(tmp_path, {"a": SLOW, "b": "1"}, {"b": ["a"]})
     process, path = drive(job, tmp_path)
     started = pids(job, 1)
     host = psutil.Process(process.pid).children()[0]
-    host.kill()
+    worker = next(child for child in host.children() if child.pid != started[0])
+    (host if which == "host" else worker).kill()
     assert process.wait(20) == 0
     assert not alive(started[:1])
-    end = next(e for e in read_events(path) if isinstance(e, StepFinished))
-    assert end.state is State.FAILED
-    assert end.failure is not None
+    ends = {e.step: e for e in read_events(path) if isinstance(e, StepFinished)}
+    assert {name: end.state for name, end in ends.items()} == {"a": State.FAILED, "b": State.SKIPPED}
+    failure = ends["a"].failure
+    assert failure is not None
+    assert (failure.kind, "gone" in failure.message) == ("engine", True)
     for pid in alive(started):  # what a step detached is beyond the reach of a host that is gone
         os.kill(pid, signal.SIGKILL)
 

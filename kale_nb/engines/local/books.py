@@ -5,6 +5,7 @@ Imported only when a notebook is about to run: it imports papermill.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import os
@@ -24,7 +25,6 @@ from papermill.version import version as papermill_version  # noqa: TID253
 
 from kale_nb.engines.local.channel import Channel
 from kale_nb.engines.local.outputs import CellOutputs, Printed
-from kale_nb.pipeline.params import to_source
 
 ENGINE = "kale"
 _SAVE_EVERY = 2.0
@@ -32,11 +32,11 @@ _REPLY_WITHOUT_END = 30.0
 
 
 class ExactTranslator(PythonTranslator):  # type: ignore[misc]
-    """Spells parameters so that they come back as what they were: papermill's own makes strings of tuples, sets and dates."""
+    """Takes parameters that are spelled already (`to_source`): papermill's own spelling makes strings of tuples, sets and dates."""
 
     @classmethod
-    def translate(cls, val: object) -> str:
-        return to_source(val)
+    def translate(cls, val: str) -> str:
+        return val
 
 
 class KaleEngine(Engine):  # type: ignore[misc]
@@ -220,8 +220,12 @@ class _Comms:
         self._channel.send_message(message)
 
 
-def prepare(notebook: Mapping[str, Any], params: Mapping[str, object], *, kernel: str) -> Any:
-    """Return a copy of a notebook, ready to run: papermill's metadata, and the parameters injected after the parameters cell."""
+def prepare(notebook: Mapping[str, Any], params: Mapping[str, str], *, kernel: str) -> Any:
+    """Return a copy of a notebook, ready to run: papermill's metadata, and the parameters injected after the parameters cell.
+
+    Args:
+        params: Python source by name.
+    """
     nb = _node(notebook)
     nb.metadata["papermill"] = {
         "default_parameters": {},
@@ -248,7 +252,7 @@ def prepare(notebook: Mapping[str, Any], params: Mapping[str, object], *, kernel
                 0, from_dict({"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "", "outputs": []})
             )
         nb = parameterize_notebook(nb, dict(params), kernel_name=ENGINE, language=ENGINE, engine_name=ENGINE)
-        nb.metadata.papermill["parameters"] = {name: _plain(value) for name, value in params.items()}
+        nb.metadata.papermill["parameters"] = {name: _plain(source) for name, source in params.items()}
     nb.metadata.setdefault("kernelspec", _node({"name": kernel, "display_name": kernel}))
     return nb
 
@@ -291,11 +295,10 @@ def _node(content: Mapping[str, Any]) -> Any:
     return from_dict(dict(content))
 
 
-def _plain(value: object) -> object:
-    """Return a value as JSON can hold it: itself, or its source."""
+def _plain(source: str) -> object:
+    """Return the value that a parameter's source means where JSON can hold it exactly, else the source."""
     try:
-        if json.loads(json.dumps(value)) == value and not isinstance(value, tuple):
-            return value
-    except (TypeError, ValueError):
-        pass
-    return to_source(value)
+        value = ast.literal_eval(source)
+        return value if json.loads(json.dumps(value, allow_nan=False)) == value and not isinstance(value, tuple) else source
+    except (TypeError, ValueError, SyntaxError):
+        return source

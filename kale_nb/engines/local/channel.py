@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-from kale_nb.engines.local.kernels import Kernel
+from kale_nb.engines.local.tasks import Connection
 from kale_nb.errors import KaleError
 
 _START_TIMEOUT = 60.0
@@ -19,7 +20,20 @@ class KernelGone(KaleError):
 
 
 class StepTimeout(KaleError):
-    """The step took longer than it may."""
+    """The step took longer than it may, or (not `of_step`) its kernel took too long to start."""
+
+    def __init__(self, message: str, *, of_step: bool) -> None:
+        super().__init__(message)
+        self.of_step = of_step
+
+
+class Peer(Protocol):
+    """A kernel as a channel needs to know it; `wake_fd` becomes readable when it has ended."""
+
+    connection: Connection
+    announces: bool
+    ended: threading.Event
+    wake_fd: int
 
 
 class Channel:
@@ -28,7 +42,7 @@ class Channel:
     `receive` gives messages in the order in which they come; a message is a Jupyter message as `Session.deserialize` gives it.
     """
 
-    def __init__(self, kernel: Kernel, context: Any, *, deadline: float | None = None) -> None:
+    def __init__(self, kernel: Peer, context: Any, *, deadline: float | None = None) -> None:
         import zmq
         from jupyter_client.session import Session
 
@@ -43,12 +57,8 @@ class Channel:
         self._iopub: Any = None
 
     def open(self) -> None:
-        """Wait until the kernel listens and hears us. KernelGone when it ends, StepTimeout past the deadline or after a minute."""
+        """Wait until the kernel hears us and we hear it. KernelGone when it ends, StepTimeout past the deadline or after a minute."""
         until = time.monotonic() + _START_TIMEOUT
-        while self._kernel.announces and not self._kernel.ready:
-            self._wait(until)
-            self._raise_if_gone()
-            _check_start(until)
         self._shell = self._socket(self._zmq.DEALER, "shell")
         self._iopub = self._socket(self._zmq.SUB, "iopub")
         answered = self._kernel.announces
@@ -140,18 +150,18 @@ class Channel:
         now = time.monotonic()
         if self._deadline is not None:
             if now >= self._deadline:
-                raise StepTimeout("the step took longer than its timeout")
+                raise StepTimeout("the step took longer than its timeout", of_step=True)
             until = self._deadline if until is None else min(until, self._deadline)
         limit = None if until is None else max(0, int((until - now) * 1000) + 1)
-        if self._kernel.ended:
+        if self._kernel.ended.is_set():
             limit = int(_LAST_WORDS * 1000)
         events = dict(self._poller.poll(limit))
         if events.pop(self._kernel.wake_fd, None):
-            self._kernel.calm()
+            self._poller.unregister(self._kernel.wake_fd)  # it has ended: it will say nothing more
         return events
 
     def _raise_if_gone(self) -> None:
-        if self._kernel.ended:
+        if self._kernel.ended.is_set():
             events = dict(self._poller.poll(int(_LAST_WORDS * 1000)))
             events.pop(self._kernel.wake_fd, None)
             if not events:
@@ -171,4 +181,4 @@ class Channel:
 
 def _check_start(until: float) -> None:
     if time.monotonic() >= until:
-        raise StepTimeout(f"the kernel did not answer within {_START_TIMEOUT:.0f} s of its start")
+        raise StepTimeout(f"the kernel did not answer within {_START_TIMEOUT:.0f} s of its start", of_step=False)

@@ -13,16 +13,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from kale_nb.engines.local import failures
-from kale_nb.engines.local.execution import Outcome, Task, context, execute
-from kale_nb.engines.local.kernels import Kernel, KernelHost
-from kale_nb.engines.local.kernelspecs import KernelCommand, find_kernel
+from kale_nb.engines.local.execution import Execution, Outcome
+from kale_nb.engines.local.kernels import Changed, Done, Kernel, KernelHost, Lost, Message, Printed
+from kale_nb.engines.local.kernelspecs import KernelCommand
 from kale_nb.engines.local.scheduler import Schedule, Start, final_state, nodes_of
+from kale_nb.engines.local.tasks import Task
 from kale_nb.engines.protocol import Job
 from kale_nb.errors import EngineError
 from kale_nb.names import StepName
+from kale_nb.pipeline.params import to_source
 from kale_nb.runs.events import (
     Failure,
     Observer,
@@ -37,7 +37,7 @@ from kale_nb.runs.events import (
     WorkspaceCloned,
 )
 from kale_nb.volumes.model import Policy, VolumeStore
-from kale_nb.volumes.store import CopyStore
+from kale_nb.volumes.store import CopyStore, remove_tree
 
 Explain = Callable[[Job, StepName, Failure], Failure]
 """Given a step's failure, returns it as it is or with better words; reads `<run>/data/<ancestor>/step.json` at will."""
@@ -63,19 +63,18 @@ class LocalEngine:
         """Run a job; see `Engine.run`. Ctrl-C and SIGTERM cancel it, also in the middle of copying the workspace."""
         if os.name != "posix":
             raise EngineError("the local engine needs Linux or macOS")
-        command = find_kernel(job.pipeline.kernel)
         _prepare_folders(job)
         started = time.monotonic()
-        with KernelHost() as host, _signals() as signals:
+        inbox: queue.SimpleQueue[Message | int] = queue.SimpleQueue()
+        with KernelHost(inbox.put) as host, _signals_into(inbox):
+            command = host.find(job.pipeline.kernel)
             observer(
                 RunStarted(time=time.time(), run=job.run, pipeline=job.pipeline.name, steps=job.steps, directory=job.directory)
             )
             clone = self._clone(job, observer)
-            if clone is None or signals.qsize():
-                state = State.CANCELLED
-            else:
-                with context() as sockets:
-                    state = _Run(job, observer, host, command, clone, sockets, signals, self._explain).go()
+            state = State.CANCELLED
+            if clone is not None:
+                state = _Run(job, observer, host, command, clone, inbox, self._explain).go()
         observer(RunFinished(time=time.time(), state=state, seconds=time.monotonic() - started))
         return state
 
@@ -95,21 +94,15 @@ class LocalEngine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Printed:
-    step: StepName
-    stream: str
-    text: str
+class _Attempt:
+    """A step that runs."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ended:
-    step: StepName
-    attempt: int
-    outcome: Outcome
+    start: Start
+    execution: Execution
 
 
 class _Run:
-    """One run: the main thread decides and tells; each running step has a thread that talks to its kernel."""
+    """One run: decides what happens next whenever something has happened."""
 
     def __init__(
         self,
@@ -118,8 +111,7 @@ class _Run:
         host: KernelHost,
         command: KernelCommand,
         clone: Path,
-        sockets: Any,
-        inbox: queue.SimpleQueue[Any],
+        inbox: queue.SimpleQueue[Message | int],
         explain: Explain | None,
     ) -> None:
         self._job = job
@@ -127,7 +119,6 @@ class _Run:
         self._host = host
         self._command = command
         self._clone = clone
-        self._sockets = sockets
         self._inbox = inbox
         self._explain = explain
         self._jobs = job.jobs or default_jobs()
@@ -137,15 +128,16 @@ class _Run:
         nodes = nodes_of(job.steps, {step.name: step.after for step in job.pipeline.steps}, retries)
         self._schedule = Schedule(nodes, jobs=self._jobs, fail_fast=job.fail_fast)
         self._books = {book.step: book.notebook for book in job.stepbooks}
+        values = {**job.params, "_kale_data": str(job.directory / "data")}
+        self._params = {name: to_source(value) for name, value in values.items()}
         self._idle: dict[StepName, Kernel] = {}
-        self._kernels: dict[StepName, Kernel] = {}
+        self._running: dict[int, _Attempt] = {}
         self._began: dict[StepName, float] = {}
-        self._attempts: dict[StepName, int] = {}
         self._interrupted = False
 
     def go(self) -> State:
         schedule = self._schedule
-        while not schedule.done or schedule.running:
+        while not schedule.done:
             for start in schedule.starts(time.monotonic()):
                 self._start(start)
             self._start_early()
@@ -156,30 +148,53 @@ class _Run:
                 continue
             self._take(message)
             self._tell_skipped()
-        self._tell_skipped()
         return State.CANCELLED if self._interrupted else final_state(schedule.states.values())
 
-    def _take(self, message: object) -> None:
+    def _take(self, message: Message | int) -> None:
         match message:
-            case _Printed():
-                self._observe(StepOutput(time=time.time(), step=message.step, stream=message.stream, text=message.text))
-            case _Ended():
-                self._finish(message)
             case int():  # a signal
                 self._interrupted = True
                 self._schedule.stop()
                 self._stop_running()
+            case Lost(reason=reason):
+                self._schedule.stop()
+                for lost in list(self._running.values()):
+                    self._finish(lost, lost.execution.lose(reason))
+            case Printed(kernel=kernel):
+                attempt = self._running.get(kernel.number)
+                if attempt is not None:
+                    step = attempt.start.step
+                    self._observe(StepOutput(time=time.time(), step=step, stream=message.stream, text=message.text))
+            case Changed(kernel=kernel) | Done(kernel=kernel):
+                attempt = self._running.get(kernel.number)
+                if attempt is not None:
+                    outcome = attempt.execution.take(message)
+                    if outcome is not None:
+                        self._finish(attempt, outcome)
 
     def _start(self, start: Start) -> None:
         step = start.step
         self._began.setdefault(step, time.monotonic())
-        self._attempts[step] = start.attempt
         self._observe(StepStarted(time=time.time(), step=step, attempt=start.attempt))
         if start.attempt > 1:
-            shutil.rmtree(self._job.directory / "data" / step, ignore_errors=True)
-        kernel = self._idle.pop(step, None) or self._launch(step)
-        self._kernels[step] = kernel
-        threading.Thread(target=self._work, args=(start, kernel), name=f"kale-step-{step}", daemon=True).start()
+            remove_tree(self._job.directory / "data" / step)
+            (self._job.directory / "data" / step).mkdir()
+        kernel = self._idle.pop(step, None)
+        if kernel is None or kernel.ended:
+            kernel = self._launch(step)
+        self._running[kernel.number] = _Attempt(start=start, execution=Execution(self._host, kernel, self._task(step)))
+
+    def _task(self, step: StepName) -> Task:
+        return Task(
+            notebook=self._books[step],
+            params=self._params,
+            kernel=self._command.name,
+            source=self._job.pipeline.source,
+            clone=self._clone,
+            output=self._job.directory / "executed" / f"{step}.ipynb",
+            log=self._log(step),
+            timeout=self._settings[step].timeout,
+        )
 
     def _start_early(self) -> None:
         """Start kernels for the steps that come next, so that they need not wait for one."""
@@ -192,62 +207,47 @@ class _Run:
     def _launch(self, step: StepName) -> Kernel:
         return self._host.start(self._command, cwd=self._clone / self._job.cwd, log=self._log(step), env=self._settings[step].env)
 
-    def _work(self, start: Start, kernel: Kernel) -> None:
-        """In a thread of its own: run a step and say how it went."""
-        step = start.step
-        task = Task(
-            notebook=self._books[step],
-            params={**self._job.params, "_kale_data": str(self._job.directory / "data")},
-            kernel=self._command.name,
-            place=failures.Place(source=self._job.pipeline.source, clone=self._clone),
-            output=self._job.directory / "executed" / f"{step}.ipynb",
-            log=self._log(step),
-            timeout=self._settings[step].timeout,
-            tell=lambda stream, text: self._inbox.put(_Printed(step=step, stream=stream, text=text)),
-        )
-        self._inbox.put(_Ended(step=step, attempt=start.attempt, outcome=execute(task, kernel, self._sockets)))
-
-    def _finish(self, ended: _Ended) -> None:
-        step, outcome = ended.step, ended.outcome
-        self._kernels.pop(step).close()
+    def _finish(self, attempt: _Attempt, outcome: Outcome) -> None:
+        step = attempt.start.step
+        del self._running[attempt.execution.kernel.number]
         self._copy_out(step, outcome)
         if outcome.failure is None:
             self._schedule.succeeded(step)
-            self._tell_end(ended, State.SUCCEEDED, None)
+            self._tell_end(attempt.start, State.SUCCEEDED, outcome, None)
         elif self._interrupted or (self._schedule.stopping and outcome.failure.kind == "died"):
             self._schedule.cancelled(step)
-            self._tell_end(ended, State.CANCELLED, None)
+            self._tell_end(attempt.start, State.CANCELLED, outcome, None)
         else:
-            self._fail(ended, outcome.failure)
+            self._fail(attempt.start, outcome, outcome.failure)
 
-    def _fail(self, ended: _Ended, failure: Failure) -> None:
+    def _fail(self, start: Start, outcome: Outcome, failure: Failure) -> None:
         if self._explain is not None:
-            failure = self._explain(self._job, ended.step, failure)
-        again = self._schedule.failed(ended.step, time.monotonic())
+            failure = self._explain(self._job, start.step, failure)
+        again = self._schedule.failed(start.step, time.monotonic())
         if again is not None:
             self._observe(
-                StepRetrying(time=time.time(), step=ended.step, attempt=again.attempt, wait=again.wait, failure=failure)
+                StepRetrying(time=time.time(), step=start.step, attempt=again.attempt, wait=again.wait, failure=failure)
             )
             return
-        self._tell_end(ended, State.FAILED, failure)
+        self._tell_end(start, State.FAILED, outcome, failure)
         if self._schedule.stopping:
             self._stop_running()
 
-    def _tell_end(self, ended: _Ended, state: State, failure: Failure | None) -> None:
-        told = read_report(self._job.directory / "data" / ended.step) if state is not State.CANCELLED else Report()
+    def _tell_end(self, start: Start, state: State, outcome: Outcome, failure: Failure | None) -> None:
+        told = read_report(self._job.directory / "data" / start.step) if state is not State.CANCELLED else Report()
         self._observe(
             StepFinished(
                 time=time.time(),
-                step=ended.step,
+                step=start.step,
                 state=state,
-                seconds=time.monotonic() - self._began[ended.step],
-                attempt=ended.attempt,
+                seconds=time.monotonic() - self._began[start.step],
+                attempt=start.attempt,
                 failure=failure,
                 metrics=told.metrics,
                 result=told.result,
                 warnings=told.warnings,
-                cpu=ended.outcome.cpu,
-                executed=ended.outcome.executed,
+                cpu=outcome.cpu,
+                executed=outcome.executed,
             )
         )
 
@@ -257,12 +257,12 @@ class _Run:
         for step in self._schedule.skip_hopeless():
             idle = self._idle.pop(step, None)
             if idle is not None:
-                idle.kill()
+                self._host.kill(idle)
             self._observe(StepFinished(time=time.time(), step=step, state=State.SKIPPED, seconds=0.0, attempt=0))
 
     def _stop_running(self) -> None:
-        for kernel in (*self._kernels.values(), *self._idle.values()):
-            kernel.kill()
+        for attempt in self._running.values():
+            self._host.kill(attempt.execution.kernel)
 
     def _copy_out(self, step: StepName, outcome: Outcome) -> None:
         folder = self._job.output_dir
@@ -334,15 +334,14 @@ def _prepare_folders(job: Job) -> None:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[queue.SimpleQueue[Any]]:
-    """Give the queue of a run, into which SIGINT and SIGTERM are put while this lasts (when this is the main thread)."""
-    inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+def _signals_into(inbox: queue.SimpleQueue[Message | int]) -> Iterator[None]:
+    """Have SIGINT and SIGTERM put into the queue while this lasts (when this is the main thread)."""
     if threading.current_thread() is not threading.main_thread():
-        yield inbox
+        yield
         return
     before = {number: signal.signal(number, lambda got, frame: inbox.put(int(got))) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield inbox
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

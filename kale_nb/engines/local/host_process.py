@@ -8,7 +8,10 @@ also by kill -9, the host reads the end of its pipe, kills everything and leaves
 Nothing but what IPython kernels import anyway, and what our run time needs, may be imported here before a fork: the user's workspace may
 hold modules with the names of ours.
 
-This file runs as a script: `python host_process.py CONTROL_FD FOLDER PACKAGE_ROOT`. Requests and reports are JSON, one a line.
+Its first child is the worker, which talks to kernels (see `worker`): it is forked too, so that what kernels and their client both import is
+imported once.
+
+This file runs as a script: `python host_process.py CONTROL_FD WORK_FD FOLDER PACKAGE_ROOT`. Requests and reports are JSON, one a line.
 """
 
 from __future__ import annotations
@@ -37,9 +40,11 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def serve(control_fd: int, folder: str) -> None:
-    """Take requests until the other end of the control socket is closed, then kill all that is left and return."""
-    host = _Host(socket.socket(fileno=control_fd), folder)
+def serve(control_fd: int, work_fd: int, folder: str) -> None:
+    """Start the worker, then take requests until the other end of the control socket is closed; kill all that is left and return."""
+    _preload()
+    host = _Host(socket.socket(fileno=control_fd))
+    host.start_worker(work_fd)
     try:
         host.loop()
     finally:
@@ -48,9 +53,9 @@ def serve(control_fd: int, folder: str) -> None:
 
 
 class _Host:
-    def __init__(self, control: socket.socket, folder: str) -> None:
+    def __init__(self, control: socket.socket) -> None:
         self._control = control
-        self._folder = folder
+        self._worker = -1
         self._kernels: dict[int, int] = {}  # process id -> the driver's number for the kernel
         self._input = b""
         self._notices, self._notify = os.pipe()
@@ -62,7 +67,23 @@ class _Host:
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        self._preloaded = False
+
+    def start_worker(self, work_fd: int) -> None:
+        """Fork the process that talks to kernels."""
+        gc.freeze()  # what is shared with the children stays shared: their collections do not touch it
+        host = os.getpid()
+        self._worker = os.fork()
+        if self._worker == 0:
+            try:
+                _leave_the_host(host, self._close_in_child)
+                os.close(self._notify)
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                from kale_nb.engines.local import worker
+
+                worker.serve(work_fd)
+            finally:
+                os._exit(0)
+        os.close(work_fd)
 
     def loop(self) -> None:
         poll = select.poll()
@@ -96,13 +117,6 @@ class _Host:
         return True
 
     def _start(self, request: dict[str, Any]) -> None:
-        forked = request["argv"] is None
-        if forked and not self._preloaded:
-            _preload()
-            self._preloaded = True
-        if forked and not self._kernels:
-            gc.collect()
-            gc.freeze()
         host = os.getpid()
         try:
             pid = os.fork()
@@ -156,12 +170,14 @@ class _Host:
 
     def _kill_strays(self) -> None:
         for pid in _children():
-            if pid not in self._kernels:
+            if pid not in self._kernels and pid != self._worker:
                 _kill_group(pid, alone=True)
 
     def finish(self) -> None:
-        for pid in list(self._kernels):
+        """Kill everything and wait until it is gone, a few seconds at most."""
+        for pid in (*self._kernels, self._worker):
             _kill_group(pid)
+        self._worker = -1
         deadline = time.monotonic() + 5
         while self._reap() and time.monotonic() < deadline:
             self._kill_strays()
@@ -171,6 +187,8 @@ class _Host:
 
 
 def _kill_group(pid: int, *, alone: bool = False) -> None:
+    if pid <= 0:
+        return
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if not alone:
             os.killpg(pid, signal.SIGKILL)
@@ -250,7 +268,9 @@ def _become_kernel(request: dict[str, Any], host: int, notify: int, close_others
 
 
 def _leave_the_host(host: int, close_others: Callable[[], None]) -> None:
+    """In a new child: be the leader of a group of its own, bound to the host's life and holding nothing of the host's."""
     os.setsid()
+    gc.enable()
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
@@ -260,15 +280,13 @@ def _leave_the_host(host: int, close_others: Callable[[], None]) -> None:
     if os.getppid() != host:
         os._exit(1)
     close_others()
-    try:  # when memory runs out, a step must end before the process that tells the user
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-            file.write("300")
-    except OSError:
-        pass
 
 
 def _take_place(request: dict[str, Any]) -> None:
     """Take on the working folder, standard streams and environment of the request."""
+    # When memory runs out, a step must end before the processes that tell the user.
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("300")
     for name, value in request["env"].items():
         if value is None:
             os.environ.pop(name, None)
@@ -291,12 +309,13 @@ def _tell_ready(kernel: int, notify: int) -> None:
 
 
 if __name__ == "__main__":
+    gc.disable()  # here, not in the children: this process makes no garbage worth collecting
     if sys.path and os.path.abspath(sys.path[0]) == os.path.dirname(os.path.abspath(__file__)):
         del sys.path[0]  # modules of ours must not answer for the user's names
     try:
         import kale_nb  # noqa: F401
     except ModuleNotFoundError:
-        sys.path.append(sys.argv[3])
+        sys.path.append(sys.argv[4])
     import kale_nb.engines.local.host_process as again  # noqa: PLW0406 - under its own name: `__main__` will be the user's
 
-    again.serve(int(sys.argv[1]), sys.argv[2])
+    again.serve(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

@@ -1,4 +1,4 @@
-"""The driver's side of the kernel host: start it, ask it for kernels, hear how they end."""
+"""The driver's side of the kernel host and its worker: start them, ask for kernels and for notebooks to be run, hear how it went."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import contextlib
 import itertools
 import json
 import os
+import queue
 import secrets
+import selectors
 import shutil
 import signal
 import socket
@@ -14,129 +16,103 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from kale_nb.engines.local.kernelspecs import KernelCommand
+from kale_nb.engines.local.tasks import Connection, Ending, Task
 from kale_nb.errors import EngineError
 
 _LONGEST_FOLDER = 70
 """A socket's path may have 107 bytes."""
+_START_TIMEOUT = 120.0
+_SCRIPT = str(Path(__file__).with_name("host_process.py"))
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Kernel:
+    """One kernel process, as far as it is known; changes come with the host's messages.
+
+    Attributes:
+        announces: it tells when it is ready (forked kernels do).
+        ready: it may be given a notebook.
+        status: exit code, negative for the signal that ended it; None while it lives or when nobody knows.
+        error: why it could not be started at all.
+        cpu: CPU seconds it took, its children that it waited for included; known when it has ended.
+        busy: a notebook was given to it.
+    """
+
+    number: int
+    connection: Connection
+    announces: bool
+    pid: int | None = None
+    ready: bool = False
+    ended: bool = False
+    status: int | None = None
+    error: str | None = None
+    cpu: float | None = None
+    busy: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
-    """Where a kernel listens, as in Jupyter's connection files."""
+class Changed:
+    """A kernel became ready or ended."""
 
-    transport: str
-    ip: str
-    key: str
-    ports: Mapping[str, int]
-
-    def url(self, channel: str) -> str:
-        """Return the address of `shell`, `iopub`, `stdin`, `control` or `hb`."""
-        separator = "-" if self.transport == "ipc" else ":"
-        return f"{self.transport}://{self.ip}{separator}{self.ports[channel]}"
-
-    def to_json(self) -> dict[str, object]:
-        """Return the content of a connection file."""
-        return {
-            "transport": self.transport,
-            "ip": self.ip,
-            "key": self.key,
-            "signature_scheme": "hmac-sha256",
-            "kernel_name": "",
-            **{f"{channel}_port": port for channel, port in self.ports.items()},
-        }
+    kernel: Kernel
 
 
-class Kernel:
-    """One kernel process. Its state changes from the host's reader thread; `wake_fd` becomes readable at each change.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Printed:
+    """A notebook's last lines of output."""
 
-    Attributes:
-        status: None while it lives; then its exit code, negative for the signal that ended it.
-        error: why it could not be started at all.
-        cpu: CPU seconds it took, its children that it waited for included; known when it has ended.
-        announces: it tells when it is ready (forked kernels do).
-    """
+    kernel: Kernel
+    stream: str
+    text: str
 
-    def __init__(self, host: KernelHost, number: int, connection: Connection, *, announces: bool) -> None:
-        self.connection = connection
-        self.announces = announces
-        self.pid: int | None = None
-        self.ready = False
-        self.ended = False
-        self.status: int | None = None
-        self.error: str | None = None
-        self.cpu: float | None = None
-        self.wake_fd, self._notify = os.pipe()
-        os.set_blocking(self._notify, False)
-        os.set_blocking(self.wake_fd, False)
-        self._host = host
-        self._number = number
-        self._changed = threading.Condition()
 
-    def kill(self) -> None:
-        """Kill the kernel and its process group now."""
-        self._host.send({"op": "kill", "kernel": self._number})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A notebook has been run, well or not."""
 
-    def wait_end(self, timeout: float) -> bool:
-        """Wait until the kernel has ended and been reaped; return whether it has."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self.ended, timeout)
+    kernel: Kernel
+    ending: Ending
 
-    def calm(self) -> None:
-        """Forget changes told so far: `wake_fd` is readable again at the next one."""
-        with contextlib.suppress(BlockingIOError):
-            os.read(self.wake_fd, 4096)
 
-    def close(self) -> None:
-        """Give back what the driver holds for it."""
-        with self._changed:
-            if self._notify >= 0:
-                os.close(self._notify)
-                os.close(self.wake_fd)
-                self._notify = self.wake_fd = -1
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """The host or its worker is gone; no kernel is left."""
 
-    def take(self, report: Mapping[str, Any]) -> None:
-        """Take a report of the host."""
-        with self._changed:
-            match report["event"]:
-                case "started":
-                    self.pid = report["pid"]
-                case "ready":
-                    self.ready = True
-                case "failed":
-                    self.error = report["error"]
-                case "exit":
-                    self.error = self.error or report["error"]
-                    self.status = report["status"]
-                    self.cpu = report["cpu"]
-                    self.ended = True
-            if self._notify >= 0:
-                with contextlib.suppress(BlockingIOError):
-                    os.write(self._notify, b"!")
-            self._changed.notify_all()
+    reason: str
+
+
+Message = Changed | Printed | Done | Lost
 
 
 class KernelHost:
-    """The host process and the kernels it runs. Use as a context manager: leaving it kills whatever is left."""
+    """The host process, its worker and the kernels. Use as a context manager: leaving it kills whatever is left.
 
-    def __init__(self) -> None:
+    Args:
+        deliver: takes each message once, in order, from a thread of the host's own.
+    """
+
+    def __init__(self, deliver: Callable[[Message], None]) -> None:
+        self._deliver = deliver
         self._folder = _short_folder()
         self._numbers = itertools.count(1)
         self._kernels: dict[int, Kernel] = {}
         self._lock = threading.Lock()
-        self._closed = False
-        ours, theirs = socket.socketpair()
-        self._control = ours
+        self._answers: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
+        self._closed = self._lost = False
+        self._control, control = socket.socketpair()
+        self._work, work = socket.socketpair()
         root = str(Path(__file__).resolve().parents[3])
-        with theirs, open(os.path.join(self._folder, "host.log"), "wb") as log:
+        fds = [control.fileno(), work.fileno()]
+        with control, work, open(os.path.join(self._folder, "host.log"), "wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, _SCRIPT, str(theirs.fileno()), self._folder, root],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, _SCRIPT, *map(str, fds), self._folder, root],
+                pass_fds=fds,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -152,6 +128,17 @@ class KernelHost:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def find(self, name: str) -> KernelCommand:
+        """Return the command of the kernel called `name`. EngineError, listing the kernels there are, when there is none."""
+        self._send(self._work, {"op": "find", "name": name})
+        try:
+            answer = self._answers.get(timeout=_START_TIMEOUT)
+        except queue.Empty:
+            raise EngineError("the process that starts kernels does not answer" + self._last_words()) from None
+        if "command" in answer:
+            return KernelCommand.from_json(answer["command"])
+        raise EngineError(answer["message"], hint=answer["hint"])
+
     def start(self, command: KernelCommand, *, cwd: Path, log: Path, env: Mapping[str, str]) -> Kernel:
         """Start a kernel; returns at once. EngineError when the host is gone."""
         number = next(self._numbers)
@@ -160,39 +147,42 @@ class KernelHost:
         file = os.path.join(self._folder, f"{number}.json")
         with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as stream:
             json.dump(connection.to_json(), stream)
-        kernel = Kernel(self, number, connection, announces=forked)
+        kernel = Kernel(number=number, connection=connection, announces=forked, ready=not forked)
         with self._lock:
             self._kernels[number] = kernel
-        changes: dict[str, str | None] = dict(env) if forked else {**command.env, "JPY_PARENT_PID": str(self._process.pid), **env}
-        self.send(
-            {
-                "op": "start",
-                "kernel": number,
-                "argv": None if forked else command.argv(file),
-                "connection_file": file,
-                "cwd": os.fspath(cwd),
-                "log": os.fspath(log),
-                "env": changes,
-            }
-        )
+        request = {
+            "op": "start",
+            "kernel": number,
+            "argv": None if forked else command.argv(file),
+            "connection_file": file,
+            "cwd": os.fspath(cwd),
+            "log": os.fspath(log),
+            "env": dict(env) if forked else {**command.env, "JPY_PARENT_PID": str(self._process.pid), **env},
+        }
+        self._send(self._control, request)
         return kernel
 
-    def kill_all(self) -> None:
-        """Kill every kernel now."""
+    def run(self, kernel: Kernel, task: Task) -> None:
+        """Have a notebook run on a kernel that is ready; `Done` tells how it went."""
+        request = {
+            "op": "run",
+            "kernel": kernel.number,
+            "connection": asdict(kernel.connection),
+            "announces": kernel.announces,
+            "task": task.to_json(),
+        }
         with self._lock:
-            kernels = list(self._kernels.values())
-        for kernel in kernels:
-            if not kernel.ended:
-                kernel.kill()
+            kernel.busy = True
+            ended = kernel.ended
+        self._send(self._work, request)
+        if ended:
+            self._tell_end(kernel)
 
-    def send(self, request: Mapping[str, object]) -> None:
-        """Send a request to the host; a host that is gone has told every kernel's end already."""
-        try:
-            with self._lock:
-                self._control.sendall(json.dumps(request).encode("ascii") + b"\n")
-        except OSError as error:
-            if request["op"] == "start":
-                raise EngineError("the process that starts kernels is gone" + self._last_words()) from error
+    def kill(self, kernel: Kernel) -> None:
+        """Kill a kernel and its process group now."""
+        if not kernel.ended:
+            with contextlib.suppress(EngineError):  # a host that is gone has taken its kernels along
+                self._send(self._control, {"op": "kill", "kernel": kernel.number})
 
     def close(self) -> None:
         """Kill what is left and end the host."""
@@ -208,9 +198,15 @@ class KernelHost:
             self._process.wait()
         self._reader.join(5)
         self._control.close()
-        for kernel in self._kernels.values():
-            kernel.close()
+        self._work.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _send(self, link: socket.socket, request: Mapping[str, object]) -> None:
+        data = json.dumps(request).encode("ascii") + b"\n"
+        try:
+            link.sendall(data)
+        except OSError as error:
+            raise EngineError("the process that starts kernels is gone" + self._last_words()) from error
 
     def _connection(self, number: int, *, ipc: bool) -> Connection:
         channels = ("shell", "iopub", "stdin", "control", "hb")
@@ -223,34 +219,70 @@ class KernelHost:
         )
 
     def _read(self) -> None:
-        buffer = b""
-        while True:
-            try:
-                data = self._control.recv(1 << 16)
-            except OSError:
-                data = b""
-            if not data:
-                break
-            *lines, buffer = (buffer + data).split(b"\n")
-            for line in lines:
-                report = json.loads(line)
-                with self._lock:
-                    kernel = self._kernels[report["kernel"]]
-                kernel.take(report)
-        self._lose_host()
+        """In a thread of its own: take what host and worker report, until one of them is gone."""
+        buffers = {self._control: b"", self._work: b""}
+        with selectors.DefaultSelector() as selector:
+            for one in buffers:
+                selector.register(one, selectors.EVENT_READ, one)
+            while True:
+                for key, _ in selector.select():
+                    link: socket.socket = key.data
+                    try:
+                        data = link.recv(1 << 16)
+                    except OSError:
+                        data = b""
+                    if not data:
+                        self._lose()
+                        return
+                    *lines, buffers[link] = (buffers[link] + data).split(b"\n")
+                    for line in lines:
+                        self._take(json.loads(line))
 
-    def _lose_host(self) -> None:
-        """The host is gone: no kernel outlives it, whatever ended it."""
-        words = self._last_words()
+    def _take(self, report: Mapping[str, Any]) -> None:
+        kernel = self._kernels.get(report.get("kernel", 0))
+        if kernel is None:
+            self._answers.put(report)
+            return
+        match report["event"]:
+            case "started":
+                kernel.pid = report["pid"]
+            case "ready":
+                kernel.ready = True
+                self._deliver(Changed(kernel=kernel))
+            case "failed":
+                kernel.error = report["error"]
+            case "printed":
+                self._deliver(Printed(kernel=kernel, stream=report["stream"], text=report["text"]))
+            case "done":
+                self._deliver(Done(kernel=kernel, ending=Ending.from_json(report)))
+            case "exit":
+                self._take_exit(kernel, report)
+
+    def _take_exit(self, kernel: Kernel, report: Mapping[str, Any]) -> None:
+        kernel.status, kernel.cpu = report["status"], report["cpu"]
+        kernel.error = kernel.error or report["error"]
         with self._lock:
-            kernels = list(self._kernels.values())
+            kernel.ended = True
+            busy = kernel.busy
+        if busy:
+            with contextlib.suppress(EngineError):
+                self._tell_end(kernel)
+        self._deliver(Changed(kernel=kernel))
+
+    def _tell_end(self, kernel: Kernel) -> None:
+        self._send(self._work, {"op": "ended", "kernel": kernel.number, "status": kernel.status, "error": kernel.error})
+
+    def _lose(self) -> None:
+        """The host or the worker is gone: no kernel outlives it, whatever ended it."""
+        reason = "the process that runs the kernels is gone" + self._last_words()
+        self._answers.put({"message": reason, "hint": None})
+        with self._lock:
+            kernels = [kernel for kernel in self._kernels.values() if not kernel.ended]
         for kernel in kernels:
-            if not kernel.ended:
-                if kernel.pid is not None:
-                    with contextlib.suppress(ProcessLookupError, PermissionError):
-                        os.killpg(kernel.pid, signal.SIGKILL)
-                error = None if self._closed else f"the process that starts kernels is gone{words}"
-                kernel.take({"event": "exit", "status": None, "error": error, "cpu": None})
+            if kernel.pid is not None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(kernel.pid, signal.SIGKILL)
+        self._deliver(Lost(reason=reason))
 
     def _last_words(self) -> str:
         try:
@@ -259,9 +291,6 @@ class KernelHost:
         except OSError:
             return ""
         return f": {lines[-1]}" if lines else ""
-
-
-_SCRIPT = str(Path(__file__).with_name("host_process.py"))
 
 
 def _short_folder() -> str:

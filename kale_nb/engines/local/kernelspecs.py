@@ -6,7 +6,8 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from kale_nb.errors import EngineError
 
@@ -27,6 +28,15 @@ class KernelCommand:
     env: Mapping[str, str] = field(default_factory=dict)
     forkable: bool = False
     ipc: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the command as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> KernelCommand:
+        """Return the command that `to_json` wrote."""
+        return cls(**{**values, "template": tuple(values["template"])})
 
     def argv(self, connection_file: str) -> list[str]:
         """Return the command for a connection file."""

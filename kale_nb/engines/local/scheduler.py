@@ -58,6 +58,11 @@ class Schedule:
         self._attempts: dict[StepName, int] = dict.fromkeys(self._nodes, 0)
         self._not_before: dict[StepName, float] = {}
         self._stopped = False
+        self._hopeless: set[StepName] = set()
+        self._next: dict[StepName, list[StepName]] = {name: [] for name in self._nodes}
+        for node in self._nodes.values():
+            for before in node.after:
+                self._next[before].append(node.name)
 
     @property
     def running(self) -> tuple[StepName, ...]:
@@ -122,12 +127,14 @@ class Schedule:
             self._not_before[step] = now + wait
             return Again(step=step, attempt=attempt, wait=wait)
         self.states[step] = State.FAILED
+        self._give_up_after(step)
         self._stopped = self._stopped or self._fail_fast
         return None
 
     def cancelled(self, step: StepName) -> None:
         """Take note that a running step was stopped."""
         self.states[step] = State.CANCELLED
+        self._give_up_after(step)
 
     def stop(self) -> None:
         """Start nothing more."""
@@ -144,21 +151,15 @@ class Schedule:
         return all(self.states[before] is State.SUCCEEDED for before in self._nodes[name].after)
 
     def _may_run(self, name: StepName) -> bool:
-        if self.states[name] is not State.PENDING or self._stopped:
-            return False
-        seen: set[StepName] = set()
-        waiting = list(self._nodes[name].after)
+        return self.states[name] is State.PENDING and not self._stopped and name not in self._hopeless
+
+    def _give_up_after(self, step: StepName) -> None:
+        waiting = [step]
         while waiting:
-            before = waiting.pop()
-            if before in seen:
-                continue
-            seen.add(before)
-            state = self.states[before]
-            if state in (State.FAILED, State.SKIPPED, State.CANCELLED):
-                return False
-            if state is State.PENDING:
-                waiting.extend(self._nodes[before].after)
-        return True
+            for name in self._next[waiting.pop()]:
+                if name not in self._hopeless:
+                    self._hopeless.add(name)
+                    waiting.append(name)
 
 
 def nodes_of(
