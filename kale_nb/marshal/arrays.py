@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kale_nb.marshal import rebuild
+from kale_nb.marshal import rebuild, rebuild_values
 from kale_nb.marshal.refusals import Refused
 
 if TYPE_CHECKING:
@@ -189,7 +189,11 @@ def reduce_array(pickler: GraphPickler, array: Any) -> Any:
     if pickler.tracing:
         return pickler.digest_array(array, owner, kept, attributes)
     args = (pickler.hold(array), array.dtype) if kept is None else (pickler.hold(array), array.dtype, kept)
-    return (rebuild.array, args, attributes, None, None, rebuild.set_attributes) if attributes else (rebuild.array, args)
+    return (
+        (rebuild_values.array, args, attributes, None, None, rebuild.set_attributes)
+        if attributes
+        else (rebuild_values.array, args)
+    )
 
 
 def _reduce_over(array: Any, owner: Any) -> Any:
@@ -198,7 +202,7 @@ def _reduce_over(array: Any, owner: Any) -> Any:
     offset = int(array.__array_interface__["data"][0]) - (whole.start if whole else 0)
     if whole is None or offset < 0:
         return NotImplemented
-    return (rebuild.array_over, (owner, array.shape, array.dtype, offset, array.strides, bool(array.flags.writeable)))
+    return (rebuild_values.array_over, (owner, array.shape, array.dtype, offset, array.strides, bool(array.flags.writeable)))
 
 
 def _reduce_objects(pickler: GraphPickler, array: Any, owner: Any, cls: type | None) -> Any:
@@ -214,10 +218,10 @@ def _reduce_objects(pickler: GraphPickler, array: Any, owner: Any, cls: type | N
         items = array.reshape(-1, order="A").tolist()
         attributes = dict(array.__dict__) if cls is not None else {}
         state = (items, bool(array.flags.writeable), attributes)
-        return (rebuild.object_array, (array.shape, order, cls, None), state, None, None, rebuild.set_object_array)
+        return (rebuild_values.object_array, (array.shape, order, cls, None), state, None, None, rebuild_values.set_object_array)
     start = int(owner.__array_interface__["data"][0])
     offset = int(array.__array_interface__["data"][0]) - start
-    return (rebuild.object_view, (owner, array.shape, offset, array.strides, bool(array.flags.writeable)))
+    return (rebuild_values.object_view, (owner, array.shape, offset, array.strides, bool(array.flags.writeable)))
 
 
 def reduce_masked(pickler: GraphPickler, array: Any) -> Any:
@@ -228,4 +232,4 @@ def reduce_masked(pickler: GraphPickler, array: Any) -> Any:
     attributes = {k: v for k, v in array.__dict__.items() if k not in {"_mask", "_fill_value", "_hardmask", "_data"}}
     data = array.view(numpy.ndarray)
     mask = array.__dict__["_mask"]
-    return (rebuild.masked_array, (type(array), data, mask, array._fill_value, bool(array._hardmask), attributes))
+    return (rebuild_values.masked_array, (type(array), data, mask, array._fill_value, bool(array._hardmask), attributes))

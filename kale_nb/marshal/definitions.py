@@ -18,7 +18,7 @@ import types
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from kale_nb.marshal import identity, rebuild
+from kale_nb.marshal import identity, rebuild, rebuild_values
 from kale_nb.marshal.codes import global_names, is_builtin
 from kale_nb.marshal.refusals import Refused, shown_name
 
@@ -319,7 +319,7 @@ def reduce_module(pickler: GraphPickler, module: types.ModuleType) -> Any:
     if sys.modules.get(name) is module or getattr(module, "__spec__", None) is not None:
         return (rebuild.import_module, (name,))
     state = {k: v for k, v in vars(module).items() if k not in {"__name__", "__doc__", "__builtins__"}}
-    return (rebuild.dynamic_module, (name, module.__doc__), state, None, None, rebuild.set_namespace)
+    return (rebuild_values.dynamic_module, (name, module.__doc__), state, None, None, rebuild_values.set_namespace)
 
 
 def reduce_mapping_proxy(pickler: GraphPickler, proxy: types.MappingProxyType[Any, Any]) -> Any:
@@ -328,14 +328,14 @@ def reduce_mapping_proxy(pickler: GraphPickler, proxy: types.MappingProxyType[An
     for name in ("__dict__", "__weakref__"):
         owner = getattr(behind.get(name), "__objclass__", None) if type(behind) is dict else None
         if owner is not None and gc.get_referents(owner.__dict__)[0] is behind:
-            return (rebuild.class_namespace, (owner,))
-    return (rebuild.mapping_proxy, (behind,))
+            return (rebuild_values.class_namespace, (owner,))
+    return (rebuild_values.mapping_proxy, (behind,))
 
 
 def reduce_dict_view(pickler: GraphPickler, view: Any) -> Any:
     """Reduce `d.keys()`, `d.values()` or `d.items()` with the dictionary behind it, an ordered one too."""
     kind = type(view).__name__.rpartition("_")[2]
-    return (rebuild.dict_view, (kind, gc.get_referents(view)[0]))
+    return (rebuild_values.dict_view, (kind, gc.get_referents(view)[0]))
 
 
 def reduce_operator_item(pickler: GraphPickler, value: Any) -> Any:

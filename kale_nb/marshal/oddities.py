@@ -8,7 +8,7 @@ import types
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from kale_nb.marshal import rebuild
+from kale_nb.marshal import rebuild, rebuild_values
 from kale_nb.marshal.refusals import Refused, a_file, is_closed, is_standard_stream
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ def reduce_exception(pickler: GraphPickler, error: BaseException) -> Any:
     behind = (error.__cause__, error.__context__, error.__suppress_context__)
     args = reduced[1]
     plain = all(c.__flags__ & _HEAP == 0 or not {"__init__", "__new__"} & c.__dict__.keys() for c in cls.__mro__)
-    make: Any = (cls, args) if plain and isinstance(reduced[0], type) else (rebuild.exception, (cls, args))
+    make: Any = (cls, args) if plain and isinstance(reduced[0], type) else (rebuild_values.exception, (cls, args))
     if not isinstance(reduced[0], type):
         make = (reduced[0], args)
-    return (*make, (attributes, *behind), None, None, rebuild.set_exception)
+    return (*make, (attributes, *behind), None, None, rebuild_values.set_exception)
 
 
 def reduce_lock(pickler: GraphPickler, lock: Any) -> Any:
@@ -40,14 +40,14 @@ def reduce_lock(pickler: GraphPickler, lock: Any) -> Any:
     held = lock.locked() if simple else "locked" in repr(lock) and "unlocked" not in repr(lock)
     if held:
         raise Refused(lock, "is a lock that is held")
-    return (rebuild.lock, ("lock" if simple else "rlock",))
+    return (rebuild_values.lock, ("lock" if simple else "rlock",))
 
 
 def reduce_file(pickler: GraphPickler, file: Any) -> Any:
     """Reduce a standard stream by name and a closed file by its facts; an open file is refused."""
     name = is_standard_stream(file)
     if name is not None:
-        return (rebuild.standard_stream, (name,))
+        return (rebuild_values.standard_stream, (name,))
     if not is_closed(file):
         raise Refused(file, f"is {a_file(file)}")
     kind = type(file).__name__
@@ -65,7 +65,7 @@ def reduce_file(pickler: GraphPickler, file: Any) -> Any:
         args = (type(file), raw.name, mode, file.encoding if kind == "TextIOWrapper" else None)
     except (ValueError, AttributeError):
         raise Refused(file, "is a closed file") from None
-    return (rebuild.closed_file, args)
+    return (rebuild_values.closed_file, args)
 
 
 def reduce_weak_reference(pickler: GraphPickler, ref: Any) -> Any:
@@ -74,7 +74,7 @@ def reduce_weak_reference(pickler: GraphPickler, ref: Any) -> Any:
         return NotImplemented
     value: Any = ref()
     if value is None:
-        return (rebuild.dead_reference, (type(ref),))
+        return (rebuild_values.dead_reference, (type(ref),))
     callback: Any = ref.__callback__
     return (weakref.ref, (value,)) if callback is None else (weakref.ref, (value, callback))
 
@@ -91,10 +91,10 @@ def reduce_weak_proxy(pickler: GraphPickler, proxy: Any) -> Any:
 def reduce_weak_container(pickler: GraphPickler, container: Any) -> Any:
     """Reduce a weak set or dictionary of the standard library."""
     if type(container) is weakref.WeakSet:
-        return (rebuild.weak_set, (tuple(container),))
+        return (rebuild_values.weak_set, (tuple(container),))
     if type(container) in (weakref.WeakValueDictionary, weakref.WeakKeyDictionary):
         items = tuple(container.items())
-        return (rebuild.weak_mapping, (type(container),), items, None, None, rebuild.set_weak_mapping)
+        return (rebuild_values.weak_mapping, (type(container),), items, None, None, rebuild_values.set_weak_mapping)
     return NotImplemented
 
 
@@ -106,12 +106,19 @@ def reduce_callback_registry(pickler: GraphPickler, registry: Any) -> Any:
     return (object, (), state)
 
 
+def reduce_future(pickler: GraphPickler, future: Any) -> Any:
+    """Leave a future that is done to pickle; one that is not has somebody working on it."""
+    if not future.done():
+        raise Refused(future, "is a future that is not done")
+    return NotImplemented
+
+
 def reduce_match(pickler: GraphPickler, found: Any) -> Any:
     """Reduce a match of a regular expression to finding it again, if that gives the same."""
     for how, start in (("search", found.pos), ("match", found.pos), ("fullmatch", found.pos), ("match", found.start())):
         again = getattr(found.re, how)(found.string, start, found.endpos)
         if again is not None and again.regs == found.regs and again.lastindex == found.lastindex:
-            return (rebuild.match, (found.re, found.string, how, start, found.endpos))
+            return (rebuild_values.match, (found.re, found.string, how, start, found.endpos))
     raise Refused(found, "is a match that cannot be found again")
 
 

@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from kale_nb.marshal import arrays, definitions, frames, identity, instances, oddities, rebuild
+from kale_nb.marshal import arrays, definitions, frames, identity, instances, oddities, rebuild, rebuild_values
 from kale_nb.marshal.refusals import Refused, class_name, is_file_class, refusal_of
 
 Reducer = Callable[["GraphPickler", Any], Any]
@@ -64,6 +64,7 @@ _BY_NAME: dict[str, Reducer] = {
     "weakref.WeakValueDictionary": oddities.reduce_weak_container,
     "weakref.WeakKeyDictionary": oddities.reduce_weak_container,
     "_weakrefset.WeakSet": oddities.reduce_weak_container,
+    "concurrent.futures._base.Future": oddities.reduce_future,
     "re.Match": oddities.reduce_match,
     "dataclasses._MISSING_TYPE": oddities.reduce_dataclass_constant,
     "dataclasses._KW_ONLY_TYPE": oddities.reduce_dataclass_constant,
@@ -99,10 +100,10 @@ class NotANumber:
 def _reduce_not_a_number(pickler: GraphPickler, marker: NotANumber) -> Any:
     value = marker.value
     if value is math.nan:  # noqa: PLW0177
-        return (rebuild.not_a_number, ("math",))
+        return (rebuild_values.not_a_number, ("math",))
     if value is getattr(sys.modules.get("numpy"), "nan", None):
-        return (rebuild.not_a_number, ("numpy",))
-    return (rebuild.not_a_number, (identity.float_token(value),))
+        return (rebuild_values.not_a_number, ("numpy",))
+    return (rebuild_values.not_a_number, (identity.float_token(value),))
 
 
 class GraphPickler(pickle.Pickler):
@@ -221,7 +222,7 @@ class GraphPickler(pickle.Pickler):
         number = self._numbers.get(id(owner), -1)
         frames.digest(array, self.update)
         geometry = (number, array.dtype, array.shape, array.strides, bool(array.flags.writeable))
-        return (rebuild.array, geometry if cls is None else (*geometry, cls), attributes or None)
+        return (rebuild_values.array, geometry if cls is None else (*geometry, cls), attributes or None)
 
 
 def _taker(buffers: list[pickle.PickleBuffer], update: Any) -> Callable[[pickle.PickleBuffer], bool]:

@@ -62,7 +62,9 @@ times_two = lambda x: x * 2
 
 
 def _run(verb: str, folder: Path, listing: Path) -> dict[str, dict]:
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(Path.cwd()), str(folder)]), PYTHONHASHSEED="random", MPLBACKEND="agg")
+    environment = dict(
+        os.environ, PYTHONPATH=os.pathsep.join([str(Path.cwd()), str(folder)]), PYTHONHASHSEED="random", MPLBACKEND="agg"
+    )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning:joblib", str(CHILD), verb, str(folder), str(listing)],
         capture_output=True,
