@@ -78,7 +78,7 @@ def pickle_together(values: Mapping[str, object], *, main: dict[str, object], by
             raise CannotPickle(name) from error
         wants[name] = tuple(sorted(pickler.wants))
         ends.append((sink.length, len(pickler.held), len(pickler.buffers)))
-    pickler.dump(_markers(pickler, values))
+    pickler.dump(_markers(pickler, values) if _may_hold_nan(sink) else [])
     return Stream(names=tuple(values), pickler=pickler, sink=sink, ends=tuple(ends), wants=wants)
 
 
@@ -95,6 +95,11 @@ def _markers(pickler: GraphPickler, values: Mapping[str, object]) -> list[tuple[
         places = enumerate(container) if cls is list else container.items()
         found.extend((container, place, NotANumber(v)) for place, v in places if v.__class__ is float and v != v)
     return found
+
+
+def _may_hold_nan(sink: Parts) -> bool:
+    """Look for a float that is a NaN in what was written; other bytes that look so only cost time."""
+    return any(nan in part for part in sink.parts for nan in (b"G\x7f\xf8", b"G\xff\xf8"))
 
 
 def _is_nan(value: object) -> TypeGuard[float]:

@@ -7,6 +7,8 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import kale_nb
+
 CHILD = Path(__file__).with_name("child.py")
 
 
@@ -63,7 +65,10 @@ times_two = lambda x: x * 2
 
 def _run(verb: str, folder: Path, listing: Path) -> dict[str, dict]:
     environment = dict(
-        os.environ, PYTHONPATH=os.pathsep.join([str(Path.cwd()), str(folder)]), PYTHONHASHSEED="random", MPLBACKEND="agg"
+        os.environ,
+        PYTHONPATH=os.pathsep.join([str(Path(kale_nb.__file__).parents[1]), str(folder)]),
+        PYTHONHASHSEED="random",
+        MPLBACKEND="agg",
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning:joblib", str(CHILD), verb, str(folder), str(listing)],
