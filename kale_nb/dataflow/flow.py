@@ -1,0 +1,368 @@
+"""From the facts of each block to who needs which name from whom.
+
+`infer` combines the `BlockFacts` of the steps along the graph. Forward, it propagates for every name its last writers; backward, which
+names are still wanted. What the text cannot decide (did the branch run? did that call change its argument?) is left to the run: such
+names are needs and offers of a lower certainty, and the run-time manifest settles who really made the newest version.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kale_nb.dataflow.facts import BlockFacts, Mutation, Read, ReadKind, Scope
+from kale_nb.names import StepName
+from kale_nb.pipeline.model import Certainty
+from kale_nb.pipeline.order import ancestors_of, sort_steps
+
+AMBIENT = frozenset(dir(builtins)) | frozenset(
+    "display get_ipython exit quit open print __name__ __doc__ __package__ __loader__ __spec__ __builtin__ __builtins__ __annotations__ "
+    "__file__ __debug__ __session__ __vsc_ipynb_file__ In Out _ __ ___ _i _ii _iii _ih _oh _dh".split()
+)
+"""Names that every kernel has without anybody's assignment."""
+
+_RANK = {Certainty.REQUIRED: 0, Certainty.LIKELY: 1, Certainty.POSSIBLE: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class StepBlock:
+    """One step as the analysis sees it: its direct predecessors and its facts."""
+
+    name: StepName
+    after: tuple[StepName, ...]
+    facts: BlockFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A name a step takes: how surely, from which last writers, and the read that shows it."""
+
+    name: str
+    certainty: Certainty
+    producers: tuple[StepName, ...]
+    read: Read | None
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A read that no ancestor satisfies. `deleted_by`: an ancestor had the name and deleted it."""
+
+    step: StepName
+    read: Read
+    deleted_by: StepName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """`step` reads a name of which its branches leave several versions."""
+
+    step: StepName
+    read: Read
+    writers: tuple[StepName, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """`reader` reads a name that `writer` changes, or binds again, before it in the notebook and beside it in the graph."""
+
+    reader: StepName
+    read: Read
+    writer: StepName
+    mutation: Mutation | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """The data flow of a pipeline.
+
+    Attributes:
+        wants: per step, sorted by name.
+        offers: per step, name to how surely some descendant needs it.
+        traced: per step, the prelude names whose values it may change.
+        reach: per step, the top-level names that functions it can reach read.
+        missing, conflicts, races: what is wrong with it.
+    """
+
+    wants: Mapping[StepName, tuple[Want, ...]]
+    offers: Mapping[StepName, Mapping[str, Certainty]]
+    traced: Mapping[StepName, tuple[str, ...]]
+    reach: Mapping[StepName, frozenset[str]]
+    missing: tuple[Missing, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    races: tuple[Race, ...] = ()
+
+
+@dataclass(slots=True)
+class _Reaching:
+    """Per name, at one point of the graph: its last writers, and who deleted it."""
+
+    writers: dict[str, frozenset[StepName]] = field(default_factory=dict)
+    deleted: dict[str, StepName] = field(default_factory=dict)
+
+
+def infer(steps: Sequence[StepBlock], prelude: BlockFacts) -> Flow:
+    """Infer the data flow. The steps must form an acyclic graph whose predecessors all exist; order is that of the source."""
+    return _Inference(steps, prelude).result()
+
+
+class _Inference:
+    def __init__(self, steps: Sequence[StepBlock], prelude: BlockFacts) -> None:
+        self.steps = steps
+        self.prelude = prelude
+        self.by_name = {s.name: s for s in steps}
+        self.rank = {s.name: i for i, s in enumerate(steps)}
+        after = {s.name: s.after for s in steps}
+        self.order = sort_steps(after)
+        self.ancestors = ancestors_of(after)
+        self.definers: dict[str, list[tuple[StepName | None, Scope]]] = {}
+        for name, scope in prelude.scopes.items():
+            self.definers.setdefault(name, []).append((None, scope))
+        for step in steps:
+            for name, scope in step.facts.scopes.items():
+                self.definers.setdefault(name, []).append((step.name, scope))
+        every = [s.facts for s in steps] + [prelude]
+        scopes = [scope for facts in every for scope in (*facts.scopes.values(), facts.loose)]
+        self.called_names = frozenset().union(*(s.reads for s in scopes))
+        self.global_binds = frozenset().union(*(s.binds for s in scopes))
+        self.prelude_data = prelude.may_bind - prelude.scopes.keys() - {n for n, how in prelude.imports.items() if how.startswith("import")}
+        methods = [prelude.scopes[c] for c in prelude.classes]
+        self.ambient_reach = self.close(frozenset().union(*(m.reads for m in methods)), None) if methods else Scope()
+        self.reach = {s.name: self.close(s.facts.mentions, s.name) | self.close_scope(s.facts.loose, s.name) for s in steps}
+        self.traced = {s.name: self._traced(s) for s in steps}
+        self.touched = {s.name: self._touched(s) for s in steps}
+        self.binders: dict[str, list[StepName]] = {}
+        for s in steps:
+            for name in s.facts.may_bind | self.reach[s.name].binds:
+                self.binders.setdefault(name, []).append(s.name)
+        self.opaque_binders = frozenset(s.name for s in steps if s.facts.opaque_binds or self.reach[s.name].opaque)
+        self.touchers: dict[str, list[StepName]] = {}
+        for s in steps:
+            for name in self.touched[s.name]:
+                self.touchers.setdefault(name, []).append(s.name)
+
+    # -- functions that can run -------------------------------------------------------------------------------------------
+
+    def close(self, names: Iterable[str], step: StepName | None) -> Scope:
+        """Join the scopes of all functions and classes reachable by name from `names` in a step (None: in the prelude)."""
+        visible = self.ancestors.get(step, frozenset()) if step is not None else frozenset()
+        seen: set[str] = set()
+        pending = list(names)
+        reads: set[str] = set()
+        binds: set[str] = set()
+        opaque = False
+        while pending:
+            name = pending.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            for owner, scope in self.definers.get(name, ()):
+                if owner is None or owner == step or owner in visible:
+                    reads |= scope.reads
+                    binds |= scope.binds
+                    opaque = opaque or scope.opaque
+                    pending += [n for n in scope.reads if n not in seen]
+        return Scope(frozenset(reads), frozenset(binds), opaque)
+
+    def close_scope(self, scope: Scope, step: StepName) -> Scope:
+        return scope | self.close(scope.reads, step)
+
+    # -- the prelude's state ----------------------------------------------------------------------------------------------
+
+    def _traced(self, step: StepBlock) -> tuple[str, ...]:
+        """Prelude names whose value this step may change: data it can reach, and definitions that carry state."""
+        reach = self.reach[step.name]
+        near = step.facts.mentions | reach.reads | reach.binds
+        data = self.prelude_data & (near | self.ambient_reach.reads | self.ambient_reach.binds)
+        defined = (self.prelude.scopes.keys() & near) | self.prelude.classes
+        imported = self.prelude.imports.keys() & near & {m.name for m in step.facts.mutations}
+        return tuple(sorted(data | defined | imported))
+
+    def _touched(self, step: StepBlock) -> frozenset[str]:
+        facts, reach = step.facts, self.reach[step.name]
+        return facts.may_bind | reach.binds | frozenset(self.traced[step.name]) | facts.kills
+
+    # -- forward: last writers --------------------------------------------------------------------------------------------
+
+    def result(self) -> Flow:
+        reaching: dict[StepName, _Reaching] = {}
+        after_step: dict[StepName, _Reaching] = {}
+        for name in self.order:
+            step = self.by_name[name]
+            reaching[name] = self._join([after_step[p] for p in step.after])
+            after_step[name] = self._through(step, reaching[name])
+        wants: dict[StepName, tuple[Want, ...]] = {}
+        missing: list[Missing] = []
+        conflicts: list[Conflict] = []
+        for step in self.steps:
+            if step.name in reaching:
+                wants[step.name] = self._wants(step, reaching[step.name], missing, conflicts)
+        return Flow(
+            wants=wants,
+            offers=self._offers(wants),
+            traced=self.traced,
+            reach={name: scope.reads for name, scope in self.reach.items()},
+            missing=tuple(missing),
+            conflicts=tuple(conflicts),
+            races=tuple(self._races(wants)),
+        )
+
+    def _join(self, branches: Sequence[_Reaching]) -> _Reaching:
+        if len(branches) == 1:
+            return branches[0]
+        made = _Reaching()
+        for branch in branches:
+            for name, writers in branch.writers.items():
+                have = made.writers.get(name)
+                made.writers[name] = writers if have is None or have is writers else have | writers
+            made.deleted.update(branch.deleted)
+        for name, writers in made.writers.items():
+            if len(writers) > 1:
+                made.writers[name] = self._last(writers)
+        return made
+
+    def _last(self, writers: frozenset[StepName]) -> frozenset[StepName]:
+        """Drop a writer that is an ancestor of another."""
+        return frozenset(w for w in writers if not any(w in self.ancestors[o] for o in writers if o != w))
+
+    def _through(self, step: StepBlock, before: _Reaching) -> _Reaching:
+        facts = step.facts
+        after = _Reaching(dict(before.writers), dict(before.deleted))
+        me = frozenset({step.name})
+        for name in facts.may_bind | self.reach[step.name].binds | {m.name for m in facts.mutations if m.certain}:
+            after.writers[name] = me
+            after.deleted.pop(name, None)
+        for name in facts.kills:
+            after.writers.pop(name, None)
+            after.deleted[name] = step.name
+        return after
+
+    # -- what a step wants ------------------------------------------------------------------------------------------------
+
+    def _wants(self, step: StepBlock, before: _Reaching, missing: list[Missing], conflicts: list[Conflict]) -> tuple[Want, ...]:
+        facts = step.facts
+        ancestors = self.ancestors[step.name]
+        wanted: dict[str, tuple[Certainty, Read | None]] = {}
+
+        def want(name: str, certainty: Certainty, read: Read | None) -> None:
+            have = wanted.get(name)
+            if have is None or _RANK[certainty] < _RANK[have[0]]:
+                wanted[name] = (certainty, read)
+
+        for read in facts.reads:
+            self._one_read(step, read, before, want, missing, conflicts)
+        reach = self.reach[step.name]
+        for name in reach.reads | reach.binds:
+            if self._available(name, ancestors):
+                own = name in facts.must_bind and not any(r.name == name for r in facts.reads)
+                want(name, Certainty.POSSIBLE if own else Certainty.LIKELY, None)
+        for name in self.traced[step.name]:
+            if self._available(name, ancestors):
+                want(name, Certainty.LIKELY, None)
+        for name in self.ambient_reach.reads | self.ambient_reach.binds:
+            if self._available(name, ancestors):
+                want(name, Certainty.POSSIBLE, None)
+        if facts.opaque_reads or reach.opaque:
+            for ancestor in ancestors:
+                for name in self.touched[ancestor]:
+                    want(name, Certainty.POSSIBLE, None)
+        return tuple(
+            Want(name, certainty, tuple(sorted(before.writers.get(name, ()), key=self.rank.__getitem__)), read)
+            for name, (certainty, read) in sorted(wanted.items())
+        )
+
+    def _available(self, name: str, ancestors: frozenset[StepName]) -> bool:
+        """Tell whether some ancestor may have made, or changed, a version of the name."""
+        return any(t in ancestors for t in self.touchers.get(name, ()))
+
+    def _one_read(self, step, read, before, want, missing, conflicts) -> None:  # type: ignore[no-untyped-def]
+        name = read.name
+        ancestors = self.ancestors[step.name]
+        in_prelude = name in self.prelude.may_bind
+        if not self._available(name, ancestors):
+            if in_prelude or name in AMBIENT:
+                return
+            hidden_source = self.prelude.opaque_binds or step.facts.opaque_binds or self.reach[step.name].opaque
+            opaque = [a for a in ancestors if a in self.opaque_binders]
+            if opaque:
+                want(name, Certainty.REQUIRED if read.kind is ReadKind.HARD and not hidden_source else Certainty.LIKELY, read)
+            elif not hidden_source:
+                missing.append(Missing(step.name, read))
+            return
+        writers = before.writers.get(name, frozenset())
+        deleted = before.deleted.get(name)
+        if deleted is not None and not writers and read.kind is ReadKind.HARD and not in_prelude:
+            missing.append(Missing(step.name, read, deleted))
+        certain = read.kind is ReadKind.HARD and not in_prelude and name not in AMBIENT
+        want(name, Certainty.REQUIRED if certain else Certainty.LIKELY, read)
+        if len(writers) > 1 and read.kind in (ReadKind.HARD, ReadKind.CONDITIONAL):
+            sure = tuple(w for w in sorted(writers, key=self.rank.__getitem__) if self._surely_writes(w, name))
+            if len(sure) > 1:
+                conflicts.append(Conflict(step.name, read, sure))
+
+    def _surely_writes(self, step: StepName, name: str) -> bool:
+        facts = self.by_name[step].facts
+        return name in facts.must_bind or any(m.certain and m.name == name for m in facts.mutations)
+
+    # -- backward: what is still wanted -----------------------------------------------------------------------------------
+
+    def _offers(self, wants: Mapping[StepName, tuple[Want, ...]]) -> dict[StepName, dict[str, Certainty]]:
+        live_out: dict[StepName, dict[str, Certainty]] = {name: {} for name in self.order}
+        offers: dict[StepName, dict[str, Certainty]] = {}
+        has_followers = {p for s in self.steps for p in s.after}
+        for name in reversed(self.order):
+            step = self.by_name[name]
+            out = live_out[name]
+            live_in = {n: c for n, c in out.items() if n not in step.facts.must_bind and n not in step.facts.kills}
+            for want in wants[name]:
+                _raise_to(live_in, want.name, want.certainty)
+            for p in step.after:
+                for n, c in live_in.items():
+                    _raise_to(live_out[p], n, c)
+            mine = self.touched[name] | {w.name for w in wants[name]} | self.global_binds
+            everything = name in self.opaque_binders
+            kept = {n: c for n, c in out.items() if everything or n in mine}
+            if name in has_followers:
+                for n in step.facts.may_bind & self.called_names:
+                    kept.setdefault(n, Certainty.POSSIBLE)
+            offers[name] = dict(sorted(kept.items()))
+        return offers
+
+    # -- parallel steps ---------------------------------------------------------------------------------------------------
+
+    def _races(self, wants: Mapping[StepName, tuple[Want, ...]]) -> Iterable[Race]:
+        mutators: dict[str, list[tuple[StepName, Mutation]]] = {}
+        for step in self.steps:
+            for mutation in step.facts.mutations:
+                if mutation.certain:
+                    mutators.setdefault(mutation.name, []).append((step.name, mutation))
+        for reader, wanted in wants.items():
+            for want in wanted:
+                if want.read is None or want.read.kind not in (ReadKind.HARD, ReadKind.CONDITIONAL):
+                    continue
+                found = self._race(reader, want.name, mutators)
+                if found is not None:
+                    yield Race(reader, want.read, *found)
+
+    def _race(
+        self, reader: StepName, name: str, mutators: Mapping[str, list[tuple[StepName, Mutation]]]
+    ) -> tuple[StepName, Mutation | None] | None:
+        """Find the last step above `reader` in the notebook that writes `name` without being its ancestor."""
+        for writer, mutation in reversed(mutators.get(name, [])):
+            if self._beside(writer, reader):
+                return writer, mutation
+        for writer in reversed(self.binders.get(name, [])):
+            if self._beside(writer, reader) and name in self.by_name[writer].facts.may_bind:
+                return writer, None
+        return None
+
+    def _beside(self, writer: StepName, reader: StepName) -> bool:
+        return (
+            self.rank[writer] < self.rank[reader] and writer not in self.ancestors[reader] and reader not in self.ancestors.get(writer, ())
+        )
+
+
+def _raise_to(table: dict[str, Certainty], name: str, certainty: Certainty) -> None:
+    have = table.get(name)
+    if have is None or _RANK[certainty] < _RANK[have]:
+        table[name] = certainty

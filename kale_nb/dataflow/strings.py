@@ -1,0 +1,37 @@
+"""Names that stand inside string constants: pandas' `@name`, `globals()["name"]`, constant code given to eval and exec."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+_AT = re.compile(r"@\s*([^\W\d]\w*)")
+
+
+def at_names(call: ast.Call) -> tuple[str, ...]:
+    """Return the names after `@` in constant strings given to a method called `query` or `eval` (pandas)."""
+    func = call.func
+    if not (isinstance(func, ast.Attribute) and func.attr in {"query", "eval"}):
+        return ()
+    found: list[str] = []
+    for arg in call.args:
+        for part in ast.walk(arg):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                found += _AT.findall(part.value)
+    return tuple(dict.fromkeys(found))
+
+
+def namespace_call(node: ast.AST) -> bool:
+    """Tell whether `node` is `globals()`, or at top level `locals()`, `vars()` or `dir()`, without arguments."""
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in {"globals", "locals", "vars", "dir"}
+        and not node.args
+        and not node.keywords
+    )
+
+
+def constant_text(node: ast.AST) -> str | None:
+    """Return the value of a string constant, else None."""
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None

@@ -1,0 +1,195 @@
+"""Marks and data flow become a `Pipeline`.
+
+`lower` parses every code cell, reads the facts of the prelude and of each step, runs every check and returns the pipeline with all
+findings. The pipeline is None when the graph itself is broken (a syntax error, an unknown `prev`, a cycle): then there is nothing to infer.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kale_nb.annotations.marks import Marked, MarkedCell, Role
+from kale_nb.annotations.params import read_params
+from kale_nb.dataflow.facts import BlockFacts, Place
+from kale_nb.dataflow.flow import Flow, StepBlock, infer
+from kale_nb.dataflow.text import TextError, parse_cell
+from kale_nb.dataflow.walk import read_block
+from kale_nb.diagnostics import Diagnostic, Severity, has_errors, rule
+from kale_nb.lowering import graph, naming, parallel, prelude, travel
+from kale_nb.lowering.findings import Speaker
+from kale_nb.names import StepName, VarName
+from kale_nb.pipeline.model import Need, Offer, Pipeline, Step
+
+SYNTAX = rule(
+    "KN001",
+    "syntax-error",
+    Severity.ERROR,
+    what="A cell is not valid Python (nor IPython).",
+    why="It cannot run, and nothing can be inferred from it.",
+    example="%%step a\nx = (1,",
+    mend="Correct the cell; skip cells (tag `skip`) are not read.",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lowered:
+    """A pipeline and, per step, the prelude names that it may change; with everything that was found on the way."""
+
+    pipeline: Pipeline | None
+    traced: dict[StepName, tuple[str, ...]]
+    modules: dict[StepName, tuple[str, ...]]
+    diagnostics: tuple[Diagnostic, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    steps: tuple[StepBlock, ...]
+    prelude: BlockFacts
+    skipped: BlockFacts
+    last_bind: dict[str, int]
+
+
+def lower(marked: Marked) -> Lowered:
+    """Turn a marked source into a pipeline. Pure; never raises for anything the author wrote."""
+    speaker = Speaker(marked)
+    trees, syntax = _parse(marked, speaker)
+    after, explicit, order_findings = graph.resolve_order(marked)
+    params, param_findings = read_params(marked.cells, marked.source.path)
+    findings = [*syntax, *order_findings, *param_findings]
+    if has_errors(order_findings) or not marked.steps:
+        return Lowered(pipeline=None, traced={}, modules={}, diagnostics=tuple(findings))
+    blocks = _facts(marked, trees, after)
+    flow = infer(blocks.steps, blocks.prelude)
+    if not syntax:
+        findings += _check(marked, blocks, flow, speaker)
+    steps = tuple(_step(i, marked, block, flow, speaker) for i, block in enumerate(blocks.steps))
+    settings = marked.settings
+    pipeline = Pipeline(
+        name=settings.name or marked.source.stem,
+        source=marked.source.path,
+        source_sha256=marked.source.sha256,
+        steps=steps,
+        params=params,
+        kernel=str(marked.source.metadata.get("kernelspec", {}).get("name") or "python3"),
+        experiment=settings.experiment,
+        description=settings.description,
+        image=settings.image,
+        volumes=settings.volumes,
+        marshal_volume=settings.marshal_volume,
+        autosnapshot=settings.autosnapshot,
+        explicit_order=explicit,
+    )
+    modules = {b.name: _modules_before(b, blocks.steps) for b in blocks.steps}
+    return Lowered(pipeline=pipeline, traced=dict(flow.traced), modules=modules, diagnostics=tuple(findings))
+
+
+def _parse(marked: Marked, speaker: Speaker) -> tuple[dict[int, ast.Module], list[Diagnostic]]:
+    trees: dict[int, ast.Module] = {}
+    findings: list[Diagnostic] = []
+    for cell in marked.cells:
+        if cell.role in (Role.TEXT, Role.NOTHING):
+            continue
+        parsed = parse_cell(cell.code)
+        if isinstance(parsed, TextError):
+            if cell.role is not Role.SKIP:
+                place = Place(cell.cell.index, parsed.line, max(1, parsed.column), parsed.end_column)
+                findings.append(speaker.say(SYNTAX, place, parsed.message, "correct the cell; a cell tagged `skip` is not read"))
+            continue
+        trees[cell.cell.index] = parsed
+    return trees, findings
+
+
+def _facts(marked: Marked, trees: dict[int, ast.Module], after: dict[StepName, tuple[StepName, ...]]) -> _Blocks:
+    def block(cells: Sequence[MarkedCell]) -> BlockFacts:
+        return read_block([(c.cell.index, trees[c.cell.index]) for c in cells if c.cell.index in trees])
+
+    steps = tuple(StepBlock(s.name, after[s.name], block(s.cells)) for s in marked.steps)
+    last_bind: dict[str, int] = {}
+    for cell in marked.prelude:
+        for name in block([cell]).may_bind:
+            last_bind[name] = cell.cell.index
+    ordered = prelude_order(marked.prelude)
+    return _Blocks(steps, block(ordered), block([c for c in marked.cells if c.role is Role.SKIP]), last_bind)
+
+
+def prelude_order(cells: Sequence[MarkedCell]) -> tuple[MarkedCell, ...]:
+    """Return the prelude's cells as steps run them: source order, parameters cells first unless they read what others bind."""
+    params = [c for c in cells if c.role is Role.PARAMETERS]
+    others = [c for c in cells if c.role is not Role.PARAMETERS]
+    return (*params, *others) if params_stand_alone(cells) else tuple(cells)
+
+
+def params_stand_alone(cells: Sequence[MarkedCell]) -> bool:
+    """Tell whether the parameters cells can run before the imports and functions cells with the same outcome."""
+    params = _quick_facts([c for c in cells if c.role is Role.PARAMETERS])
+    others = _quick_facts([c for c in cells if c.role is not Role.PARAMETERS])
+    return not ({r.name for r in params.reads} & others.may_bind) and not (params.may_bind & others.may_bind)
+
+
+def _quick_facts(cells: Sequence[MarkedCell]) -> BlockFacts:
+    trees = [(c.cell.index, parse_cell(c.code)) for c in cells]
+    return read_block([(i, t) for i, t in trees if isinstance(t, ast.Module)])
+
+
+def _check(marked: Marked, blocks: _Blocks, flow: Flow, speaker: Speaker) -> list[Diagnostic]:
+    names = naming.Names(blocks.steps, blocks.prelude, blocks.skipped)
+    found = [
+        *naming.check_missing(flow, names, speaker),
+        *naming.check_functions(blocks.steps, flow.reach, names, blocks.prelude, speaker),
+        *naming.check_imports(blocks.steps, flow, speaker),
+        *naming.check_history(blocks.steps, flow, names, speaker),
+        *parallel.check_joins(flow, speaker),
+        *parallel.check_races(flow, names, speaker),
+        *prelude.check_prelude(blocks.prelude, blocks.steps, names, speaker),
+        *prelude.check_overwrites(blocks.last_bind, blocks.prelude, blocks.steps, speaker),
+        *travel.check_stuck(blocks.steps, flow, speaker),
+        *travel.check_state(blocks.steps, speaker),
+    ]
+    return sorted(found, key=lambda d: (d.location.cell or 0, d.location.line or 0, d.location.column or 0, d.rule.code))
+
+
+def _step(index: int, marked: Marked, block: StepBlock, flow: Flow, speaker: Speaker) -> Step:
+    marks = marked.steps[index]
+    needs = tuple(
+        Need(
+            name=VarName(w.name),
+            certainty=w.certainty,
+            producers=w.producers,
+            location=speaker.location(w.read.place) if w.read is not None else None,
+        )
+        for w in flow.wants.get(block.name, ())
+    )
+    offers = tuple(Offer(name=VarName(n), certainty=c) for n, c in flow.offers.get(block.name, {}).items())
+    code = [c for c in marks.cells if c.role in (Role.STEP, Role.METRICS)]
+    last = [c for c in code if c.role is Role.STEP]
+    return Step(
+        name=block.name,
+        index=index,
+        after=block.after,
+        settings=marks.settings,
+        cells=tuple(c.cell.index for c in code),
+        needs=needs,
+        offers=offers,
+        rebinds=tuple(VarName(n) for n in sorted(block.facts.may_bind)),
+        result=_trailing(last),
+        location=marks.location,
+    )
+
+
+def _trailing(cells: Sequence[MarkedCell]) -> VarName | None:
+    """The bare name that the last cell with code ends with."""
+    for cell in reversed(cells):
+        tree = parse_cell(cell.code)
+        if isinstance(tree, ast.Module) and tree.body:
+            last = tree.body[-1]
+            if isinstance(last, ast.Expr) and isinstance(last.value, ast.Name) and not cell.code.rstrip().endswith(";"):
+                return VarName(last.value.id)
+            return None
+    return None
+
+
+def _modules_before(block: StepBlock, steps: Sequence[StepBlock]) -> tuple[str, ...]:
+    """Dotted modules that the step imports: `import a.b` binds `a`, and whoever receives `a` needs `a.b` imported as well."""
+    return block.facts.submodules
