@@ -162,6 +162,11 @@ def reduce_classmethod(pickler: GraphPickler, method: Any) -> Any:
     return (type(method), (method.__func__,))
 
 
+def reduce_super(pickler: GraphPickler, value: super) -> Any:
+    """Reduce a `super` object."""
+    return (super, (value.__thisclass__, value.__self__))
+
+
 def reduce_property(pickler: GraphPickler, value: property) -> Any:
     """Reduce a property."""
     return (

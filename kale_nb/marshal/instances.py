@@ -102,7 +102,7 @@ class _Capture:
         self.reduced = parts
 
 
-_DILL_KNOWS = {"builtins.super", "builtins.getset_descriptor", "builtins.member_descriptor"}
+_DILL_KNOWS = {"builtins.getset_descriptor", "builtins.member_descriptor"}
 
 
 def _ask_dill(value: Any) -> tuple[Any, ...] | None:

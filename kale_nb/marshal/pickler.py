@@ -39,6 +39,7 @@ _EXACT: dict[type, Reducer | None] = {
     weakref.CallableProxyType: oddities.reduce_weak_proxy,
     classmethod: definitions.reduce_classmethod,
     staticmethod: definitions.reduce_classmethod,
+    super: definitions.reduce_super,
     definitions.Methods: definitions.reduce_methods,
     object: oddities.reduce_bare_object,
     int: None,

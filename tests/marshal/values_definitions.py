@@ -228,6 +228,11 @@ CASES = {
         "assert Plugin.names == [('A', 'a')]\nclass B(Plugin, tag='b'): pass\nassert Plugin.names[1] == ('B', 'b')",
         save="Plugin A a",
     ),
+    "super_object_and_forwarding_wrapper": case(
+        "class A:\n    def hi(s): return 'A'\nclass W(A):\n    def __init__(s, i): s._i = i\n    def __getattr__(s, n): return getattr(s._i, n)\nw = W([1]); u = super(W, w)",
+        "assert w.pop() == 1 and u.hi() == 'A' and u.__self__ is w",
+        save="A W w u",
+    ),
     "slots": case(
         "class S:\n    __slots__ = ('a', '__b', '__weakref__')\n    def __init__(s): s.a = 1; s.__b = 2\n    def b(s): return s.__b\ns = S()",
         "assert s.a == 1 and s.b() == 2 and not hasattr(s, '__dict__')\ntry: s.z = 1\nexcept AttributeError: ok = 1\nassert ok",
