@@ -162,7 +162,7 @@ def reduce_classmethod(pickler: GraphPickler, method: Any) -> Any:
     return (type(method), (method.__func__,))
 
 
-def reduce_super(pickler: GraphPickler, value: super) -> Any:
+def reduce_super(pickler: GraphPickler, value: Any) -> Any:
     """Reduce a `super` object."""
     return (super, (value.__thisclass__, value.__self__))
 
