@@ -144,15 +144,10 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
             reply = self._await_end(request)
         finally:
             outputs.finish()
-        if reply.get("status") == "error" and not allowed:
-            self._session.failed = (cell_index, reply)
-            raise CellExecutionError.from_cell_and_msg(cell, {"traceback": [], **reply})
-        if reply.get("status") == "aborted":
-            self._session.failed = (
-                cell_index,
-                {"ename": "Aborted", "evalue": "the kernel refused to run the cell", "traceback": []},
-            )
-            raise CellExecutionError.from_cell_and_msg(cell, self._session.failed[1])
+        problem = _problem(reply, allowed=allowed)
+        if problem is not None:
+            self._session.failed = (cell_index, problem)
+            raise CellExecutionError.from_cell_and_msg(cell, problem)
         return cell
 
     def _await_end(self, request: str) -> dict[str, Any]:
@@ -204,6 +199,17 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
             self.process_message(message, cell, index)
         if message["msg_type"] == "error":
             self._session.printed.log_error(message["content"])
+
+
+def _problem(reply: Mapping[str, Any], *, allowed: bool) -> dict[str, Any] | None:
+    """Return what ends the notebook, as a kernel's reply tells it; None when it goes on."""
+    if reply.get("status") == "error":
+        return None if allowed else {"traceback": [], "evalue": "", "ename": "Error", **reply}
+    if reply.get("status") == "aborted":
+        return {"ename": "Aborted", "evalue": "the kernel refused to run the cell", "traceback": []}
+    if any(part.get("source") == "ask_exit" for part in reply.get("payload") or ()):
+        return {"ename": "SystemExit", "evalue": "exit() was called", "traceback": []}
+    return None
 
 
 class _Comms:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import os
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -28,11 +28,16 @@ class StepTimeout(KaleError):
 
 
 class Peer(Protocol):
-    """A kernel as a channel needs to know it; `wake_fd` becomes readable when it has ended."""
+    """A kernel as a channel needs to know it; `wake_fd` becomes readable when it becomes ready or ends.
+
+    Attributes:
+        announces: it tells by itself when it is ready; others are asked until they answer.
+    """
 
     connection: Connection
     announces: bool
-    ended: threading.Event
+    ready: bool
+    ended: bool
     wake_fd: int
 
 
@@ -59,6 +64,10 @@ class Channel:
     def open(self) -> None:
         """Wait until the kernel hears us and we hear it. KernelGone when it ends, StepTimeout past the deadline or after a minute."""
         until = time.monotonic() + _START_TIMEOUT
+        while not self._kernel.ready:
+            self._wait(until)
+            self._raise_if_gone()
+            _check_start(until)
         self._shell = self._socket(self._zmq.DEALER, "shell")
         self._iopub = self._socket(self._zmq.SUB, "iopub")
         answered = self._kernel.announces
@@ -153,15 +162,15 @@ class Channel:
                 raise StepTimeout("the step took longer than its timeout", of_step=True)
             until = self._deadline if until is None else min(until, self._deadline)
         limit = None if until is None else max(0, int((until - now) * 1000) + 1)
-        if self._kernel.ended.is_set():
+        if self._kernel.ended:
             limit = int(_LAST_WORDS * 1000)
         events = dict(self._poller.poll(limit))
         if events.pop(self._kernel.wake_fd, None):
-            self._poller.unregister(self._kernel.wake_fd)  # it has ended: it will say nothing more
+            os.read(self._kernel.wake_fd, 16)
         return events
 
     def _raise_if_gone(self) -> None:
-        if self._kernel.ended.is_set():
+        if self._kernel.ended:
             events = dict(self._poller.poll(int(_LAST_WORDS * 1000)))
             events.pop(self._kernel.wake_fd, None)
             if not events:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kale_nb.engines.local.execution import Execution, Outcome
-from kale_nb.engines.local.kernels import Changed, Done, Kernel, KernelHost, Lost, Message, Printed
+from kale_nb.engines.local.kernels import Done, Ended, Kernel, KernelHost, Lost, Message, Printed
 from kale_nb.engines.local.kernelspecs import KernelCommand
 from kale_nb.engines.local.scheduler import Schedule, Start, final_state, nodes_of
 from kale_nb.engines.local.tasks import Task
@@ -165,7 +165,7 @@ class _Run:
                 if attempt is not None:
                     step = attempt.start.step
                     self._observe(StepOutput(time=time.time(), step=step, stream=message.stream, text=message.text))
-            case Changed(kernel=kernel) | Done(kernel=kernel):
+            case Ended(kernel=kernel) | Done(kernel=kernel):
                 attempt = self._running.get(kernel.number)
                 if attempt is not None:
                     outcome = attempt.execution.take(message)

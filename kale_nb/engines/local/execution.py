@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kale_nb.engines.local import failures
-from kale_nb.engines.local.kernels import Changed, Done, Kernel, KernelHost, Lost, Message, Printed
+from kale_nb.engines.local.kernels import Done, Ended, Kernel, KernelHost, Lost, Message, Printed
 from kale_nb.engines.local.tasks import Ending, Task
 from kale_nb.errors import EngineError
 from kale_nb.pipeline.params import to_source
@@ -48,28 +47,18 @@ class Execution:
         self._task = task
         self._started = time.monotonic()
         self._ending: Ending | None = None
-        self._given = False
-        self._give()
+        host.run(kernel, task)
 
-    def take(self, message: Changed | Done) -> Outcome | None:
+    def take(self, message: Ended | Done) -> Outcome | None:
         """Take a message; return the outcome when the notebook has been run and its kernel is gone."""
         if isinstance(message, Done):
             self._ending = message.ending
             self._host.kill(self.kernel)
-        elif not self.kernel.ended:
-            self._give()
-        elif not self._given:
-            self._ending = Ending(failure=failures.died(self.kernel.status, self.kernel.error, None))
         return self._outcome(self._ending) if self._ending is not None and self.kernel.ended else None
 
     def lose(self, reason: str) -> Outcome:
         """Return the outcome when host or worker are gone."""
         return self._outcome(Ending(failure=Failure(kind="engine", message=reason)))
-
-    def _give(self) -> None:
-        if self.kernel.ready and not self._given:
-            self._given = True
-            self._host.run(self.kernel, self._task)
 
     def _outcome(self, ending: Ending) -> Outcome:
         return Outcome(
@@ -128,7 +117,7 @@ def run_notebook(
                         tell(stream, text)
                 case Lost(reason=reason):
                     raise EngineError(reason)
-                case Changed() | Done() as message:
+                case Ended() | Done() as message:
                     outcome = execution.take(message)
     return Outcome(
         failure=outcome.failure,

@@ -164,7 +164,9 @@ def _in_words(name: str, value: str) -> tuple[str, str | None]:
     if name == _INPUT:
         return "input() was called, and a step has nobody to ask", "make the answer a parameter: assign it in a `parameters` cell"
     if name == "SystemExit":
-        return (f"SystemExit: {value}" if value else "SystemExit"), "sys.exit() ends the step before its values are saved"
+        return (
+            f"SystemExit: {value}" if value else "SystemExit"
+        ), "exit() and sys.exit() end the step before its values are saved"
     return (f"{name}: {value}" if value else name), None
 
 

@@ -37,7 +37,7 @@ class Kernel:
 
     Attributes:
         announces: it tells when it is ready (forked kernels do).
-        ready: it may be given a notebook.
+        ready: it listens (for kernels that announce it).
         status: exit code, negative for the signal that ended it; None while it lives or when nobody knows.
         error: why it could not be started at all.
         cpu: CPU seconds it took, its children that it waited for included; known when it has ended.
@@ -57,8 +57,8 @@ class Kernel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Changed:
-    """A kernel became ready or ended."""
+class Ended:
+    """A kernel ended."""
 
     kernel: Kernel
 
@@ -87,7 +87,7 @@ class Lost:
     reason: str
 
 
-Message = Changed | Printed | Done | Lost
+Message = Ended | Printed | Done | Lost
 
 
 class KernelHost:
@@ -99,12 +99,15 @@ class KernelHost:
 
     def __init__(self, deliver: Callable[[Message], None]) -> None:
         self._deliver = deliver
-        self._folder = _short_folder()
+        try:
+            self._folder = _short_folder()
+        except OSError as error:
+            raise EngineError(f"no temporary folder can be made: {error.strerror or error}") from error
         self._numbers = itertools.count(1)
         self._kernels: dict[int, Kernel] = {}
         self._lock = threading.Lock()
         self._answers: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
-        self._closed = self._lost = False
+        self._closed = False
         self._control, control = socket.socketpair()
         self._work, work = socket.socketpair()
         root = str(Path(__file__).resolve().parents[3])
@@ -147,7 +150,7 @@ class KernelHost:
         file = os.path.join(self._folder, f"{number}.json")
         with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as stream:
             json.dump(connection.to_json(), stream)
-        kernel = Kernel(number=number, connection=connection, announces=forked, ready=not forked)
+        kernel = Kernel(number=number, connection=connection, announces=forked)
         with self._lock:
             self._kernels[number] = kernel
         request = {
@@ -163,7 +166,7 @@ class KernelHost:
         return kernel
 
     def run(self, kernel: Kernel, task: Task) -> None:
-        """Have a notebook run on a kernel that is ready; `Done` tells how it went."""
+        """Have a notebook run on a kernel as soon as that is ready; `Done` tells how it went."""
         request = {
             "op": "run",
             "kernel": kernel.number,
@@ -173,10 +176,8 @@ class KernelHost:
         }
         with self._lock:
             kernel.busy = True
-            ended = kernel.ended
-        self._send(self._work, request)
-        if ended:
-            self._tell_end(kernel)
+            self._send(self._work, request)
+            self._tell_state(kernel)
 
     def kill(self, kernel: Kernel) -> None:
         """Kill a kernel and its process group now."""
@@ -247,8 +248,9 @@ class KernelHost:
             case "started":
                 kernel.pid = report["pid"]
             case "ready":
-                kernel.ready = True
-                self._deliver(Changed(kernel=kernel))
+                with self._lock:
+                    kernel.ready = True
+                    self._tell_state(kernel)
             case "failed":
                 kernel.error = report["error"]
             case "printed":
@@ -263,14 +265,15 @@ class KernelHost:
         kernel.error = kernel.error or report["error"]
         with self._lock:
             kernel.ended = True
-            busy = kernel.busy
-        if busy:
-            with contextlib.suppress(EngineError):
-                self._tell_end(kernel)
-        self._deliver(Changed(kernel=kernel))
+            self._tell_state(kernel)
+        self._deliver(Ended(kernel=kernel))
 
-    def _tell_end(self, kernel: Kernel) -> None:
-        self._send(self._work, {"op": "ended", "kernel": kernel.number, "status": kernel.status, "error": kernel.error})
+    def _tell_state(self, kernel: Kernel) -> None:
+        """Tell the worker what is known of a kernel that it works with; to be called with the lock held."""
+        if kernel.busy and (kernel.ready or kernel.ended):
+            state = {"ready": kernel.ready, "ended": kernel.ended, "status": kernel.status, "error": kernel.error}
+            with contextlib.suppress(EngineError):  # a worker that is gone is told of as lost
+                self._send(self._work, {"op": "state", "kernel": kernel.number, **state})
 
     def _lose(self) -> None:
         """The host or the worker is gone: no kernel outlives it, whatever ended it."""

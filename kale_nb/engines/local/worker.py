@@ -32,27 +32,33 @@ def serve(work_fd: int) -> None:
 
 
 class RemoteKernel:
-    """A kernel as the worker sees it: where it listens, and what the driver tells of its end."""
+    """A kernel as the worker sees it: where it listens, and what the driver tells of it; `wake_fd` is readable at each change."""
 
     def __init__(self, connection: Connection, *, announces: bool) -> None:
         self.connection = connection
+        self.ready = not announces
         self.announces = announces
-        self.ended = threading.Event()
+        self.ended = False
         self.status: int | None = None
         self.error: str | None = None
         self.wake_fd, self._notify = os.pipe()
+        self._open = threading.Lock()
 
-    def end(self, status: int | None, error: str | None) -> None:
-        """Take note that it has ended; `wake_fd` becomes readable and stays so."""
-        self.status, self.error = status, error
-        if not self.ended.is_set():
-            self.ended.set()
-            os.write(self._notify, b"!")
+    def take(self, state: Mapping[str, Any]) -> None:
+        """Take what the driver knows."""
+        self.status, self.error = state["status"], state["error"]
+        self.ready = self.ready or state["ready"]
+        self.ended = state["ended"]
+        with self._open:
+            if self._notify >= 0:
+                os.write(self._notify, b"!")
 
     def close(self) -> None:
         """Give the pipe back."""
-        os.close(self._notify)
-        os.close(self.wake_fd)
+        with self._open:
+            os.close(self._notify)
+            os.close(self.wake_fd)
+            self._notify = -1
 
 
 class _Worker:
@@ -73,10 +79,10 @@ class _Worker:
                         self._find(message["name"])
                     case "run":
                         self._begin(message)
-                    case "ended":
+                    case "state":
                         kernel = self._kernels.get(message["kernel"])
                         if kernel is not None:
-                            kernel.end(message["status"], message["error"])
+                            kernel.take(message)
 
     def _send(self, message: Mapping[str, Any]) -> None:
         data = json.dumps(message).encode("ascii") + b"\n"
@@ -108,7 +114,7 @@ class _Worker:
         except Exception as problem:  # noqa: BLE001 - a bug of ours fails the step, not the run's bookkeeping
             ending = Ending(failure=_cannot_write(task.output, problem))
         self._send({"event": "done", "kernel": number, **ending.to_json()})
-        del self._kernels[number]
+        self._kernels.pop(number)
         kernel.close()
 
 
