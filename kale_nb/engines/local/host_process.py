@@ -29,7 +29,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-_PRELOADED = ("xxhash", "dill", "kale_nb.runtime")
+_PRELOADED = ("xxhash", "dill", "kale_nb.marshal", "kale_nb.runtime")
 _WARM = (
     "IPython.core.completerlib", "IPython.core.debugger", "IPython.core.debugger_backport", "IPython.core.logger", "IPython.core.oinspect",
     "IPython.extensions.storemagic", "ipykernel.ipkernel", "ipykernel.zmqshell", "pdb", "tornado.platform.asyncio",
@@ -235,7 +235,7 @@ def _preload() -> None:
     for name in ("kale_nb.engines.local.kernel_app", "ipykernel.debugger", *_WARM, *_PRELOADED):
         try:
             importlib.import_module(name)
-        except ImportError:
+        except Exception:  # what is missing or broken is told by the kernel that needs it
             if name == "kale_nb.engines.local.kernel_app":
                 raise
     if absent:
