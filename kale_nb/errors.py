@@ -78,3 +78,7 @@ class MarshalError(KaleError):
 
 class EngineError(KaleError):
     """The engine cannot run: no kernel, no room, lost contact."""
+
+
+class ConflictError(MarshalError):
+    """Branches of a join left different versions of a value that the joining step needs."""

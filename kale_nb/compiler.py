@@ -1,0 +1,113 @@
+"""The compiler's face: a path goes in, a `Compiled` or all diagnostics come out. Pure but for reading the source file.
+
+`write_compiled` and `read_compiled` are the file form: a folder with `pipeline.json` and one notebook a step in `steps/`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from kale_nb.annotations.marks import Marked
+from kale_nb.annotations.reading import read_marks
+from kale_nb.diagnostics import CompileError, Diagnostic, has_errors
+from kale_nb.errors import SourceError
+from kale_nb.lowering.lower import Lowered, lower
+from kale_nb.pipeline import codec
+from kale_nb.pipeline.model import Pipeline
+from kale_nb.source.notebook import read_notebook
+from kale_nb.stepbooks.build import build_stepbooks
+from kale_nb.stepbooks.model import Stepbook
+
+PIPELINE_FILE = "pipeline.json"
+STEPS_FOLDER = "steps"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What a check found. `pipeline` is None when the graph itself is broken."""
+
+    pipeline: Pipeline | None
+    diagnostics: tuple[Diagnostic, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """A pipeline that can run. `marked` is None when it was read from its file form."""
+
+    pipeline: Pipeline
+    stepbooks: tuple[Stepbook, ...]
+    diagnostics: tuple[Diagnostic, ...] = ()
+    marked: Marked | None = None
+
+
+def check(path: str | Path) -> Checked:
+    """Find everything there is to say about a notebook. SourceError when it cannot be read."""
+    _, lowered = _lower(path)
+    return Checked(pipeline=lowered.pipeline, diagnostics=lowered.diagnostics)
+
+
+def compile_notebook(path: str | Path) -> Compiled:
+    """Compile a notebook. CompileError with all diagnostics when it has errors, SourceError when it cannot be read."""
+    marked, lowered = _lower(path)
+    if lowered.pipeline is None or has_errors(lowered.diagnostics):
+        raise CompileError(lowered.diagnostics)
+    return Compiled(
+        pipeline=lowered.pipeline, stepbooks=build_stepbooks(marked, lowered), diagnostics=lowered.diagnostics, marked=marked
+    )
+
+
+def _lower(path: str | Path) -> tuple[Marked, Lowered]:
+    marked, findings = read_marks(read_notebook(path))
+    lowered = lower(marked)
+    ordered = sorted(
+        (*findings, *lowered.diagnostics), key=lambda d: (d.location.cell or 0, d.location.line or 0, d.location.column or 0, d.rule.code)
+    )
+    return marked, Lowered(pipeline=lowered.pipeline, traced=lowered.traced, modules=lowered.modules, diagnostics=tuple(ordered))
+
+
+def write_compiled(compiled: Compiled, directory: str | Path) -> Path:
+    """Write pipeline file and stepbooks into `directory`, made if missing, and return the pipeline file. Stepbooks of an older
+    compile that are no steps any more are removed."""
+    folder = Path(directory)
+    steps = folder / STEPS_FOLDER
+    steps.mkdir(parents=True, exist_ok=True)
+    kept = set()
+    for book in compiled.stepbooks:
+        kept.add(f"{book.step}.ipynb")
+        _replace(steps / f"{book.step}.ipynb", json.dumps(book.notebook, ensure_ascii=False, indent=1) + "\n")
+    for old in steps.glob("*.ipynb"):
+        if old.name not in kept:
+            old.unlink()
+    target = folder / PIPELINE_FILE
+    _replace(target, json.dumps(codec.to_json(compiled.pipeline), ensure_ascii=False, indent=1) + "\n")
+    return target
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_compiled(path: str | Path) -> Compiled:
+    """Read the file form: a folder, or its `pipeline.json`. SourceError when it is not one or is damaged."""
+    file = Path(path)
+    if file.is_dir():
+        file = file / PIPELINE_FILE
+    try:
+        pipeline = codec.from_json(json.loads(file.read_text(encoding="utf-8")))
+        books = tuple(
+            Stepbook(step=s.name, notebook=json.loads((file.parent / STEPS_FOLDER / f"{s.name}.ipynb").read_text(encoding="utf-8")))
+            for s in pipeline.steps
+        )
+    except FileNotFoundError as error:
+        raise SourceError(f"{error.filename} is missing", hint="compile the notebook again: kale compile NOTEBOOK") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SourceError(f"{file} is not a compiled pipeline: {error}", hint="compile the notebook again: kale compile NOTEBOOK") from error
+    return Compiled(pipeline=pipeline, stepbooks=books)

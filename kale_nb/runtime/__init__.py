@@ -1,0 +1,81 @@
+"""What a stepbook imports: `load` before the step's own cells, `save` after them, `record_metrics` before a metrics cell.
+
+Imported in every step, so it pulls in the standard library and `kale_nb.marshal` only.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from kale_nb.runtime.session import Session
+
+_session: Session | None = None
+
+
+def load(
+    data: str,
+    *,
+    step: str,
+    after: Sequence[str] = (),
+    needs: Sequence[str] = (),
+    maybe: Sequence[str] = (),
+    possible: Sequence[str] = (),
+    touches: Sequence[str] = (),
+    modules: Sequence[str] = (),
+) -> None:
+    """Bring variables of earlier steps into the notebook's namespace.
+
+    Args:
+        data: the run's data folder; each step has a folder of its name in it.
+        step: the step that runs here.
+        after: its direct predecessors, whose folders must be there.
+        needs: names that it reads for sure.
+        maybe: names that it reads on some path or by a function, taken if an ancestor left them.
+        possible: names that nothing rules out, taken if they are there and not in conflict.
+        touches: names bound by imports, functions and parameters cells whose values the step may change.
+        modules: dotted modules that must be imported where their package was received.
+
+    Raises:
+        MarshalError: an output is missing or damaged, or a needed value could not be written by its step.
+        ConflictError: branches left different versions of a name that the step reads.
+    """
+    global _session
+    _session = Session(data, step, after, _namespace())
+    _session.load(needs, maybe, possible, touches, modules)
+
+
+def record_metrics() -> None:
+    """Take the numbers that the next cell prints as metrics of the run."""
+    shell = _shell()
+    if _session is not None and shell is not None:
+        _session.metrics.arm(shell, _session.namespace)
+
+
+def save(*, needs: Sequence[str] = (), maybe: Sequence[str] = (), possible: Sequence[str] = (), result: str | None = None) -> None:
+    """Leave variables for later steps.
+
+    Args:
+        needs: names that a later step reads for sure; one of them that cannot travel fails this step.
+        maybe, possible: names that a later step may read; one that cannot travel is noted.
+        result: the name that the step ends with, shown as its result.
+
+    Raises:
+        MarshalError: a needed value cannot travel, or the disk refuses.
+    """
+    if _session is None:
+        raise RuntimeError("the load cell of this notebook has not run")
+    _session.save(needs, maybe, possible, result)
+
+
+def _namespace() -> dict[str, object]:
+    return sys.modules["__main__"].__dict__
+
+
+def _shell() -> Any:
+    try:
+        from IPython.core.getipython import get_ipython
+    except ImportError:
+        return None
+    return get_ipython()  # type: ignore[no-untyped-call]

@@ -1,0 +1,317 @@
+"""One step in its kernel, from load to save.
+
+After `load` a session knows what it brought in and what the prelude made: each such value with its trace. At `save` it takes the traces
+again. A name that still holds the same, unchanged value keeps the version it came with; what is new, bound again or changed in place is
+written, together with anything that shares objects with it, as one object graph; what is gone is noted as deleted.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kale_nb import marshal
+from kale_nb.errors import ConflictError, MarshalError
+from kale_nb.marshal import Trace
+from kale_nb.runtime import randomness
+from kale_nb.runtime.manifest import Manifest, Version, join, read_manifest, write_manifest
+from kale_nb.runtime.metrics import MetricsRecorder
+from kale_nb.runtime.state import apply_state, has_state, state_of
+
+_STATE_PREFIX = "state:"
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A value as the step's own code found it. `state`: it is a class or function of the prelude, traced by its state."""
+
+    value: object
+    trace: Trace
+    state: bool = False
+
+
+class Session:
+    """What passes between one step and the others. `data` is the run's data folder, `namespace` the notebook's."""
+
+    def __init__(self, data: str, step: str, after: Sequence[str], namespace: dict[str, object]) -> None:
+        self.data = Path(data).absolute()
+        self.step = step
+        self.namespace = namespace
+        self.prelude = {n: v for n, v in namespace.items() if not n.startswith("_") or not _is_shell_name(n)}
+        self.definitions = {n: v for n, v in self.prelude.items() if has_state(v, namespace)}
+        self.incoming = join(step, [read_manifest(self.data, p) for p in after])
+        self.held: dict[str, _Held] = {}
+        self.used: set[str] = set()
+        self.metrics = MetricsRecorder()
+        self.warnings: list[str] = []
+        self.random: dict[str, Any] = {}
+        self._own_folder().mkdir(parents=True, exist_ok=True)
+        (self._own_folder() / "step.json").unlink(missing_ok=True)
+
+    def _own_folder(self) -> Path:
+        return self.data / self.step
+
+    # -- load -------------------------------------------------------------------------------------------------------------
+
+    def load(self, needs: Sequence[str], maybe: Sequence[str], possible: Sequence[str], touches: Sequence[str], modules: Sequence[str]) -> None:
+        """Bring the names in, and note the state of what the step may change."""
+        self._refuse_conflicts([*needs, *maybe])
+        for name in needs:
+            version = self.incoming.names.get(name)
+            if version is not None and version.kind == "failed":
+                raise MarshalError(f"step `{self.step}` needs `{name}` of step `{version.step}`: {version.reason}", variable=name)
+        asked = [n for n in (*needs, *maybe, *possible) if n in self.incoming.names and n not in self.incoming.conflicts]
+        self.used.update(n for n in (*needs, *maybe) if n in self.incoming.names)
+        wanted = self._with_companions(asked)
+        self._refuse_torn_aliases(wanted)
+        self._bring(wanted)
+        for module in modules:
+            if module.split(".")[0] in wanted:
+                __import__(module)
+        for name in (*wanted, *touches):
+            if name in self.namespace and name not in self.held:
+                self._hold(name)
+        self._bring_randomness()
+
+    def _refuse_conflicts(self, names: Iterable[str]) -> None:
+        for name in names:
+            versions = self.incoming.conflicts.get(name)
+            if versions is not None:
+                steps = " and ".join(f"`{v.step}`" for v in versions)
+                raise ConflictError(
+                    f"`{name}` was changed in steps {steps}, which run in parallel, and step `{self.step}` reads it: "
+                    "there is no telling which version is meant",
+                    variable=name,
+                    hint="use different names in the branches, or put the steps one after the other with `prev:`",
+                )
+
+    def _with_companions(self, names: Sequence[str]) -> list[str]:
+        """Add what shares objects with the names, and what functions inside them refer to."""
+        members: dict[tuple[str, int], list[str]] = {}
+        for name, version in self.incoming.names.items():
+            if version.group >= 0:
+                members.setdefault((version.step, version.group), []).append(name)
+        found: dict[str, None] = {}
+        pending = list(reversed(names))
+        while pending:
+            name = pending.pop()
+            version = self.incoming.names.get(name)
+            if name in found or version is None or name in self.incoming.conflicts:
+                continue
+            found[name] = None
+            pending += members.get((version.step, version.group), [])
+            pending += [n for n in version.globals if n in self.incoming.names]
+        return [n for n in found if n not in randomness.NAMES]
+
+    def _refuse_torn_aliases(self, wanted: Sequence[str]) -> None:
+        """A value changed in one branch while the other tied a second name to the old one cannot be both."""
+        chosen = {n: self.incoming.names[n] for n in wanted}
+        for name in wanted:
+            for old in self.incoming.outdated.get(name, ()):
+                if old.step == old.origin or old.group < 0 or old.origin == chosen[name].origin:
+                    continue
+                tied = [n for n, v in chosen.items() if n != name and (v.step, v.group) == (old.step, old.group)]
+                if tied:
+                    raise ConflictError(
+                        f"step `{chosen[name].step}` changed `{name}` while step `{old.step}`, which runs in parallel, made `{tied[0]}` "
+                        f"share objects with it, and step `{self.step}` reads both",
+                        variable=name,
+                        hint="copy the value in one of the branches, or put the steps one after the other with `prev:`",
+                    )
+
+    def _bring(self, wanted: Sequence[str]) -> None:
+        bundles: dict[str, list[str]] = {}
+        for name in wanted:
+            version = self.incoming.names[name]
+            if version.kind == "deleted":
+                self.namespace.pop(name, None)
+            elif version.kind in ("value", "state"):
+                bundles.setdefault(version.step, []).append(name)
+        order = sorted(bundles, key=lambda s: (len(self.incoming.ancestors(s)), s))
+        for step in order:
+            keys = {_key(n, self.incoming.names[n]): n for n in bundles[step]}
+            try:
+                found = marshal.load(self.data / step / "values", list(keys), main=self.namespace, renew=True)
+            except MarshalError as error:
+                raise MarshalError(
+                    f"what step `{step}` left cannot be read: {error.message}", variable=error.variable, hint=error.hint
+                ) from error
+            for key, value in found.items():
+                name = keys[key]
+                if key != name:
+                    apply_state(self.namespace[name], value)  # type: ignore[arg-type]
+                else:
+                    self.namespace[name] = value
+
+    def _hold(self, name: str) -> None:
+        value = self.namespace[name]
+        if self.definitions.get(name) is value:
+            self.held[name] = _Held(value, self._trace(state_of(value)), state=True)
+        elif not _is_module(value):
+            self.held[name] = _Held(value, self._trace(value))
+        else:
+            self.held[name] = _Held(value, Trace(digest=b"", objects=frozenset()))
+
+    def _trace(self, value: object) -> Trace:
+        return marshal.trace(value, main=self.namespace, by_reference=self.definitions)
+
+    def _bring_randomness(self) -> None:
+        for name in randomness.NAMES:
+            version = self.incoming.names.get(name)
+            if version is None:
+                continue
+            versions = self.incoming.conflicts.get(name)
+            if versions is not None:
+                version = max(versions, key=lambda v: list(self.incoming.after).index(v.step))
+                steps = " and ".join(f"`{v.step}`" for v in versions)
+                self.warnings.append(
+                    f"steps {steps} run in parallel and both draw from {randomness.SPOKEN[name]}: the numbers differ from the notebook's; "
+                    "seed the generator in each of them"
+                )
+            found = marshal.load(self.data / version.step / "values", [name], main=self.namespace)
+            randomness.restore(name, found[name])
+        self.random = randomness.current()
+
+    # -- save -------------------------------------------------------------------------------------------------------------
+
+    def save(self, needs: Sequence[str], maybe: Sequence[str], possible: Sequence[str], result: str | None) -> None:
+        """Write what descendants may need, and the manifest last."""
+        names = dict(self.incoming.names)
+        for name, versions in self.incoming.conflicts.items():
+            names[name] = versions[0]
+        changed: list[str] = []
+        values: dict[str, object] = {}
+        kinds: dict[str, str] = {}
+        for name in dict.fromkeys((*needs, *maybe, *possible, *self.held)):
+            outcome = self._outcome(name)
+            if outcome is None:
+                continue
+            kind, value = outcome
+            if kind == "deleted":
+                names[name] = Version(step=self.step, origin=self.step, kind="deleted")
+                continue
+            if kind == "changed":
+                changed.append(name)
+            kinds[name] = "state" if name in self.held and self.held[name].state and self.namespace[name] is self.held[name].value else "value"
+            values[name] = value
+        origins = self._add_companions(values, kinds)
+        for name, state in randomness.current().items():
+            if state != self.random.get(name):
+                values[name], kinds[name] = state, "value"
+        names.update(self._write(values, kinds, origins, required=set(needs)))
+        if result is not None:
+            self.metrics.record(result, self.namespace.get(result))
+        unsettled = {n: v for n, v in self.incoming.conflicts.items() if n not in values and n not in randomness.NAMES}
+        for name in unsettled:
+            versions = unsettled[name]
+            reason = f"`{name}` was changed in steps {' and '.join(f'`{v.step}`' for v in versions)}, which run in parallel"
+            names[name] = Version(step=self.step, origin=self.step, kind="failed", reason=reason)
+        manifest = Manifest(step=self.step, after=self.incoming.after, names=names)
+        write_manifest(self.data, manifest, self._report(changed, values, result))
+
+    def _outcome(self, name: str) -> tuple[str, object] | None:
+        """Tell what became of a name: `new`, `changed` or `deleted`; None when it is as it was, or not there at all."""
+        held = self.held.get(name)
+        if name not in self.namespace:
+            known = name in self.prelude or (name in self.incoming.names and self.incoming.names[name].kind != "deleted")
+            return ("deleted", None) if held is not None or known else None
+        value = self.namespace[name]
+        if held is None:
+            return None if name in self.prelude and self.prelude[name] is value else ("new", value)
+        if held.value is not value:
+            return "new", value
+        if _is_module(value) or held.trace.digest is None and name in self.incoming.names:
+            return None
+        now = state_of(value) if held.state else value
+        if held.trace.digest is not None and self._trace(now).digest == held.trace.digest:
+            return None
+        if held.trace.digest is None and name in self.prelude:
+            return None
+        return "changed", now
+
+    def _add_companions(self, values: dict[str, object], kinds: dict[str, str]) -> dict[str, str]:
+        """Add unchanged values that share objects with those to be written; return whose content they are."""
+        origins: dict[str, str] = {}
+        kept = {n: h for n, h in self.held.items() if n not in values and h.trace.objects and self.namespace.get(n) is h.value}
+        if not kept or not values:
+            return origins
+        touched = frozenset().union(*(self._trace(v).objects for v in values.values()))
+        while True:
+            more = [n for n, h in kept.items() if h.trace.objects & touched]
+            if not more:
+                return origins
+            for name in more:
+                held = kept.pop(name)
+                version = self.incoming.names.get(name)
+                if version is None and name in self.prelude and not held.state:
+                    origins[name] = ""
+                else:
+                    origins[name] = version.origin if version is not None else ""
+                values[name] = state_of(held.value) if held.state else held.value
+                kinds[name] = "state" if held.state else "value"
+                touched |= held.trace.objects
+
+    def _write(self, values: dict[str, object], kinds: dict[str, str], origins: dict[str, str], required: set[str]) -> dict[str, Version]:
+        bundle = self._own_folder() / "values"
+        if not values:
+            shutil.rmtree(bundle, ignore_errors=True)
+            return {}
+        keyed = {(_STATE_PREFIX + n if kinds[n] == "state" else n): v for n, v in values.items()}
+        saved = marshal.save(keyed, bundle, main=self.namespace, by_reference=self.definitions)
+        made: dict[str, Version] = {}
+        for entry in saved.entries:
+            name = entry.name.removeprefix(_STATE_PREFIX)
+            origin = origins.get(name, self.step)
+            made[name] = Version(
+                step=self.step, origin=origin, kind=kinds[name], group=entry.group, globals=tuple(sorted(entry.globals))
+            )
+        for key, error in saved.failures.items():
+            name = key.removeprefix(_STATE_PREFIX)
+            if name in required:
+                raise MarshalError(
+                    f"step `{self.step}` made `{name}`, which a later step needs, but it cannot travel: {error.message}",
+                    variable=name,
+                    culprit=error.culprit,
+                    hint=error.hint or "pass what it stands for (a list, a path, settings), or use it only in this step",
+                )
+            made[name] = Version(step=self.step, origin=self.step, kind="failed", reason=error.message)
+        return made
+
+    def _report(self, changed: Sequence[str], written: Iterable[str], result: str | None) -> dict[str, Any]:
+        shown: list[str] | None = None
+        if result is not None and result in self.namespace:
+            shown = [result, _shown(self.namespace[result])]
+        return {
+            "metrics": self.metrics.values,
+            "result": shown,
+            "warnings": self.warnings,
+            "changed": sorted(changed),
+            "used": sorted(self.used),
+            "written": sorted(written),
+        }
+
+
+def _key(name: str, version: Version) -> str:
+    return _STATE_PREFIX + name if version.kind == "state" else name
+
+
+def _is_module(value: object) -> bool:
+    return isinstance(value, type(sys))
+
+
+def _is_shell_name(name: str) -> bool:
+    return name.startswith("__") or name in ("_kale", "_kale_data", "_", "_i", "_ii", "_iii", "_ih", "_oh", "_dh") or name[1:].isdigit() or (
+        name.startswith("_i") and name[2:].isdigit()
+    )
+
+
+def _shown(value: object, limit: int = 2000) -> str:
+    try:
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001 - the user's own __repr__ must not fail the step
+        return f"<{type(value).__name__}: its repr raised {type(error).__name__}>"
+    return text if len(text) <= limit else text[: limit - 3] + "..."

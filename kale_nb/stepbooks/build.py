@@ -1,0 +1,167 @@
+"""A pipeline and its marked source become stepbooks.
+
+Each stepbook holds, in this order: one parameters cell (papermill injects after it), the imports and functions cells, a load cell, the
+step's own cells unchanged but for mark lines turned into comments, and a save cell. Parameters come first unless they read what an imports
+or functions cell binds; then the notebook's order is kept, since it is the order that worked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from kale_nb.annotations.marks import Marked, MarkedCell, Role
+from kale_nb.lowering.lower import Lowered, params_stand_alone, prelude_order
+from kale_nb.names import StepName
+from kale_nb.pipeline.model import Certainty, Need, Offer, Pipeline, Step
+from kale_nb.source.cells import CellKind
+from kale_nb.stepbooks.model import Stepbook
+
+_TAGS = {Role.PARAMETERS: "parameters", Role.IMPORTS: "imports", Role.FUNCTIONS: "functions", Role.METRICS: "pipeline-metrics"}
+DATA_NAME = "_kale_data"
+
+
+def build_stepbooks(marked: Marked, lowered: Lowered) -> tuple[Stepbook, ...]:
+    """Write the stepbook of every step. The pipeline must be there."""
+    assert lowered.pipeline is not None
+    before = _submodules(lowered.pipeline, lowered.modules)
+    prelude = tuple(_prelude_cells(marked))
+    return tuple(
+        Stepbook(step=step.name, notebook=_notebook(marked, lowered, step, prelude, before[step.name])) for step in lowered.pipeline.steps
+    )
+
+
+def _notebook(
+    marked: Marked, lowered: Lowered, step: Step, prelude: Sequence[dict[str, Any]], modules: Sequence[str]
+) -> Mapping[str, Any]:
+    pipeline = lowered.pipeline
+    assert pipeline is not None
+    cells = [*prelude, _code("load", _load_source(step, lowered.traced[step.name], modules), ["kale-load"])]
+    for number, cell in enumerate(marked.steps[step.index].cells):
+        if cell.role is Role.METRICS:
+            cells.append(_code(f"watch-{number}", "_kale.record_metrics()", ["kale-load"]))
+        cells.append(_user_cell(cell))
+    cells.append(_code("save", _save_source(step), ["kale-save"]))
+    source = marked.source.metadata
+    metadata = {k: source[k] for k in ("kernelspec", "language_info") if k in source}
+    metadata.setdefault("kernelspec", {"name": pipeline.kernel, "display_name": pipeline.kernel, "language": "python"})
+    metadata["kale"] = {"step": step.name, "pipeline": pipeline.name, "source": pipeline.source}
+    return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+
+
+def _prelude_cells(marked: Marked) -> Iterable[dict[str, Any]]:
+    params = [c for c in marked.prelude if c.role is Role.PARAMETERS]
+    written = False
+    if not params or params_stand_alone(marked.prelude):
+        yield _parameters_cell(params)
+        written = True
+    for cell in prelude_order(marked.prelude):
+        if cell.role is Role.PARAMETERS:
+            if not written and cell is params[-1]:
+                yield _parameters_cell(params)
+                written = True
+            continue
+        yield _user_cell(cell)
+
+
+def _parameters_cell(cells: Sequence[MarkedCell]) -> dict[str, Any]:
+    source = "\n\n".join(c.code for c in cells)
+    line = f'{DATA_NAME} = "kale-data"  # folder with the outputs of the steps before'
+    made = _code("parameters", f"{source}\n{line}" if source else line, ["parameters"])
+    if cells:
+        made["metadata"]["kale"] = {"cell": cells[0].cell.index}
+    return made
+
+
+def _user_cell(cell: MarkedCell) -> dict[str, Any]:
+    tag = _TAGS.get(cell.role)
+    metadata = {k: v for k, v in cell.cell.metadata.items() if k not in ("tags", "papermill", "kale", "execution")}
+    tags = [t for t in cell.cell.tags if not _is_ours(t)]
+    if tag is not None:
+        tags.insert(0, tag)
+    if tags:
+        metadata["tags"] = tags
+    metadata["kale"] = {"cell": cell.cell.index}
+    kind = cell.cell.kind
+    made: dict[str, Any] = {
+        "cell_type": kind.value,
+        "id": f"cell-{cell.cell.index}",
+        "metadata": metadata,
+        "source": cell.code if kind is CellKind.CODE else cell.cell.source,
+    }
+    if kind is CellKind.CODE:
+        made |= {"execution_count": None, "outputs": []}
+    return made
+
+
+def _is_ours(tag: str) -> bool:
+    head = tag.split(":", 1)[0]
+    return head in {
+        "step", "block", "prev", "image", "limit", "request", "label", "annotation", "cache", "report", "secret", "retries", "retry-interval",
+        "timeout", "env", "imports", "functions", "parameters", "pipeline-parameters", "injected-parameters", "pipeline-metrics", "skip",
+        "kale-load", "kale-save",
+    }  # fmt: skip
+
+
+def _code(name: str, source: str, tags: list[str]) -> dict[str, Any]:
+    return {
+        "cell_type": "code",
+        "id": f"kale-{name}",
+        "metadata": {"tags": tags},
+        "source": source,
+        "execution_count": None,
+        "outputs": [],
+    }
+
+
+def _load_source(step: Step, touches: Sequence[str], modules: Sequence[str]) -> str:
+    arguments: list[tuple[str, Sequence[str]]] = [
+        ("after", step.after),
+        ("needs", _names(step.needs, Certainty.REQUIRED)),
+        ("maybe", _names(step.needs, Certainty.LIKELY)),
+        ("possible", _names(step.needs, Certainty.POSSIBLE)),
+        ("touches", touches),
+        ("modules", modules),
+    ]
+    return f"from kale_nb import runtime as _kale\n{_call('_kale.load', [DATA_NAME, f'step={_text(step.name)}'], arguments)}"
+
+
+def _save_source(step: Step) -> str:
+    arguments: list[tuple[str, Sequence[str]]] = [
+        ("needs", _names(step.offers, Certainty.REQUIRED)),
+        ("maybe", _names(step.offers, Certainty.LIKELY)),
+        ("possible", _names(step.offers, Certainty.POSSIBLE)),
+    ]
+    fixed = [f"result={_text(step.result)}"] if step.result is not None else []
+    return _call("_kale.save", [], arguments, fixed)
+
+
+def _call(function: str, first: list[str], lists: Sequence[tuple[str, Sequence[str]]], last: Sequence[str] = ()) -> str:
+    parts = [*first, *(f"{name}=[{', '.join(map(_text, values))}]" for name, values in lists if values), *last]
+    flat = f"{function}({', '.join(parts)})"
+    if len(flat) <= 100:
+        return flat
+    return f"{function}(\n" + "".join(f"    {part},\n" for part in parts) + ")"
+
+
+def _text(value: str) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _names(items: Sequence[Need] | Sequence[Offer], certainty: Certainty) -> list[str]:
+    return [i.name for i in items if i.certainty is certainty]
+
+
+def _submodules(pipeline: Pipeline, modules: Mapping[StepName, Sequence[str]]) -> dict[StepName, list[str]]:
+    """Per step, the dotted modules that its ancestors imported and whose package it may receive."""
+    from kale_nb.pipeline.order import ancestors_of, predecessors
+
+    every = ancestors_of(predecessors(pipeline))
+    found: dict[StepName, list[str]] = {}
+    for step in pipeline.steps:
+        needed = {n.name for n in step.needs}
+        dotted = [m for a in pipeline.steps if a.name in every[step.name] for m in modules.get(a.name, ())]
+        found[step.name] = [m for m in dict.fromkeys(dotted) if m.split(".")[0] in needed]
+    return found
