@@ -63,7 +63,8 @@ def _lower(path: str | Path) -> tuple[Marked, Lowered]:
     marked, findings = read_marks(read_notebook(path))
     lowered = lower(marked)
     ordered = sorted(
-        (*findings, *lowered.diagnostics), key=lambda d: (d.location.cell or 0, d.location.line or 0, d.location.column or 0, d.rule.code)
+        (*findings, *lowered.diagnostics),
+        key=lambda d: (d.location.cell or 0, d.location.line or 0, d.location.column or 0, d.rule.code),
     )
     return marked, Lowered(pipeline=lowered.pipeline, traced=lowered.traced, modules=lowered.modules, diagnostics=tuple(ordered))
 
@@ -103,11 +104,15 @@ def read_compiled(path: str | Path) -> Compiled:
     try:
         pipeline = codec.from_json(json.loads(file.read_text(encoding="utf-8")))
         books = tuple(
-            Stepbook(step=s.name, notebook=json.loads((file.parent / STEPS_FOLDER / f"{s.name}.ipynb").read_text(encoding="utf-8")))
+            Stepbook(
+                step=s.name, notebook=json.loads((file.parent / STEPS_FOLDER / f"{s.name}.ipynb").read_text(encoding="utf-8"))
+            )
             for s in pipeline.steps
         )
     except FileNotFoundError as error:
         raise SourceError(f"{error.filename} is missing", hint="compile the notebook again: kale compile NOTEBOOK") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SourceError(f"{file} is not a compiled pipeline: {error}", hint="compile the notebook again: kale compile NOTEBOOK") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SourceError(
+            f"{file} is not a compiled pipeline: {error}", hint="compile the notebook again: kale compile NOTEBOOK"
+        ) from error
     return Compiled(pipeline=pipeline, stepbooks=books)

@@ -125,7 +125,9 @@ class _Inference:
         scopes = [scope for facts in every for scope in (*facts.scopes.values(), facts.loose)]
         self.called_names = frozenset().union(*(s.reads for s in scopes))
         self.global_binds = frozenset().union(*(s.binds for s in scopes))
-        self.prelude_data = prelude.may_bind - prelude.scopes.keys() - {n for n, how in prelude.imports.items() if how.startswith("import")}
+        self.prelude_data = (
+            prelude.may_bind - prelude.scopes.keys() - {n for n, how in prelude.imports.items() if how.startswith("import")}
+        )
         methods = [prelude.scopes[c] for c in prelude.classes]
         self.ambient_reach = self.close(frozenset().union(*(m.reads for m in methods)), None) if methods else Scope()
         self.reach = {s.name: self.close(s.facts.mentions, s.name) | self.close_scope(s.facts.loose, s.name) for s in steps}
@@ -291,7 +293,7 @@ class _Inference:
             return
         writers = before.writers.get(name, frozenset())
         deleted = before.deleted.get(name)
-        if deleted is not None and not writers and read.kind is ReadKind.HARD and not in_prelude:
+        if deleted is not None and not writers and read.kind is ReadKind.HARD and not in_prelude and name not in AMBIENT:
             missing.append(Missing(step.name, read, deleted))
         certain = read.kind is ReadKind.HARD and not in_prelude and name not in AMBIENT
         want(name, Certainty.REQUIRED if certain else Certainty.LIKELY, read)
@@ -358,7 +360,9 @@ class _Inference:
 
     def _beside(self, writer: StepName, reader: StepName) -> bool:
         return (
-            self.rank[writer] < self.rank[reader] and writer not in self.ancestors[reader] and reader not in self.ancestors.get(writer, ())
+            self.rank[writer] < self.rank[reader]
+            and writer not in self.ancestors[reader]
+            and reader not in self.ancestors.get(writer, ())
         )
 
 

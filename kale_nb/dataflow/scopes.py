@@ -11,6 +11,7 @@ import symtable
 from collections.abc import Iterable
 
 from kale_nb.dataflow.facts import Scope
+from kale_nb.dataflow.strings import asks_by_text
 from kale_nb.dataflow.text import OPAQUE_CALL, SOFT_CALL
 
 OPAQUE_FUNCTIONS = frozenset({"exec", "eval", "globals", "locals", "vars", "dir", OPAQUE_CALL})
@@ -33,12 +34,23 @@ def scope_of(node: Definition) -> Scope:
     for child in table.get_children():
         _collect(child, reads, binds)
     strings = _names_in_strings(node)
-    opaque = bool((reads | {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}) & {"exec", "globals"}) or _calls_opaque(node)
+    opaque = bool((reads | {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}) & {"exec", "globals"}) or _calls_opaque(
+        node
+    )
     return Scope(frozenset((reads | strings) - {SOFT_CALL, OPAQUE_CALL}), frozenset(binds), opaque)
 
 
 def _calls_opaque(node: ast.AST) -> bool:
-    return any(isinstance(n, ast.Name) and n.id in {"eval", OPAQUE_CALL} for n in ast.walk(node))
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name) and part.id in {"eval", "__main__", OPAQUE_CALL}:
+            return True
+        if isinstance(part, ast.Attribute) and part.attr in {"user_ns", "user_global_ns"}:
+            return True
+        if isinstance(part, ast.Constant) and part.value == "__main__" and not isinstance(node, ast.ClassDef):
+            return True
+        if isinstance(part, ast.Call) and asks_by_text(part):
+            return True
+    return False
 
 
 def _without_def_time_parts(node: Definition) -> ast.stmt:

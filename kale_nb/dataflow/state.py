@@ -6,14 +6,18 @@ import ast
 from collections.abc import Mapping
 
 _STATE_CALLS = {
-    "os.chdir": "the working folder",
-    "os.putenv": "an environment variable",
-    "os.environ.update": "environment variables",
-    "os.environ.setdefault": "an environment variable",
-    "load_dotenv": "environment variables",
+    "os.chdir": "the working directory",
+    "os.putenv": "an environment variable (os.environ)",
+    "environ.update": "environment variables (os.environ)",
+    "os.environ.update": "environment variables (os.environ)",
+    "os.environ.setdefault": "an environment variable (os.environ)",
+    "load_dotenv": "environment variables (os.environ)",
     "warnings.filterwarnings": "the warning filters",
     "warnings.simplefilter": "the warning filters",
     "logging.basicConfig": "the logging set-up",
+    "logging.disable": "the logging set-up",
+    "logging.getLogger().setLevel": "the logging set-up",
+    "logging.getLogger().addHandler": "the logging set-up",
     "locale.setlocale": "the locale",
     "sys.path.append": "the module search path",
     "sys.path.insert": "the module search path",
@@ -42,7 +46,8 @@ _STATE_CALLS = {
     "sklearn.set_config": "scikit-learn's settings",
 }
 _STATE_TARGETS = {
-    "os.environ": "an environment variable",
+    "environ": "an environment variable (os.environ)",
+    "os.environ": "an environment variable (os.environ)",
     "plt.rcParams": "matplotlib's settings",
     "mpl.rcParams": "matplotlib's settings",
     "matplotlib.rcParams": "matplotlib's settings",
@@ -52,7 +57,11 @@ _STATE_TARGETS = {
     "getcontext().prec": "the decimal context",
     "decimal.getcontext().prec": "the decimal context",
 }
-_LINE_MAGICS = {"cd": "the working folder", "env": "an environment variable", "set_env": "an environment variable"}
+_LINE_MAGICS = {
+    "cd": "the working directory",
+    "env": "an environment variable (os.environ)",
+    "set_env": "an environment variable (os.environ)",
+}
 
 _STUCK_CALLS = {
     "open": "an open file",
@@ -82,7 +91,7 @@ def state_change(node: ast.AST) -> str | None:
     """Return what process-wide state a call or an assignment target changes, or None.
 
     >>> state_change(ast.parse("os.chdir('x')").body[0].value)
-    'the working folder'
+    'the working directory'
     """
     if isinstance(node, ast.Call):
         name = _dotted(node.func)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
+_WORD = re.compile(r"[^\W\d]\w*")
 _AT = re.compile(r"@\s*([^\W\d]\w*)")
 
 
@@ -18,7 +19,17 @@ def at_names(call: ast.Call) -> tuple[str, ...]:
         for part in ast.walk(arg):
             if isinstance(part, ast.Constant) and isinstance(part.value, str):
                 found += _AT.findall(part.value)
+                if func.attr == "eval":
+                    found += _WORD.findall(part.value)
     return tuple(dict.fromkeys(found))
+
+
+def asks_by_text(call: ast.Call) -> bool:
+    """Tell whether a call may look names up that no text shows: pandas' `query` and `eval` with a text that is not a constant."""
+    func = call.func
+    if not (isinstance(func, ast.Attribute) and func.attr in {"query", "eval"} and call.args):
+        return False
+    return not any(isinstance(part, ast.Constant) and isinstance(part.value, str) for part in ast.walk(call.args[0]))
 
 
 def namespace_call(node: ast.AST) -> bool:

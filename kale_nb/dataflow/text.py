@@ -9,6 +9,7 @@ code inside `%time` and `%%capture` becomes statements, `{name}` and `$name` ins
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import string
 from collections.abc import Iterator
@@ -46,7 +47,7 @@ def parse_cell(code: str) -> ast.Module | TextError:
     """
     plain = _parse(code)
     if isinstance(plain, ast.Module):
-        return plain
+        return _OpenMagics().visit(plain) if "get_ipython" in code else plain
     magic = _cell_magic(code)
     if magic is not None:
         return _open_cell_magic(*magic)
@@ -108,12 +109,26 @@ def _open_cell_magic(above: int, name: str, line: str, body: str) -> ast.Module 
                 statements.append(_bind(target, above))
     elif name in {"bash", "sh", "script", "perl", "ruby"}:
         words = line.split()
-        for option, value in zip(words, words[1:], strict=False):
+        for option, value in itertools.pairwise(words):
             if option in {"--out", "--err", "--proc"} and value.isidentifier():
                 statements.append(_bind(value, above))
-    elif name in {"python", "python3", "pypy", "html", "HTML", "javascript", "js", "latex", "markdown", "svg", "SVG", "writefile", "file"}:
+    elif name in {
+        "python",
+        "python3",
+        "pypy",
+        "html",
+        "HTML",
+        "javascript",
+        "js",
+        "latex",
+        "markdown",
+        "svg",
+        "SVG",
+        "writefile",
+        "file",
+    }:
         pass
-    elif name in {"sql", "R", "cython", "local", "run_cell"}:
+    else:
         statements.append(_opaque(above))
     return ast.Module(body=statements, type_ignores=[])
 
@@ -131,6 +146,8 @@ class _OpenMagics(ast.NodeTransformer):
             return self._line_magic(args[0], args[1], node)
         if method in {"system", "getoutput"} and args:
             return list(_soft_reads(args[0], node.lineno)) or node
+        if method in {"run_cell", "run_code", "ex", "ev", "safe_execfile", "push", "run_cell_magic", "magic", "run_cell_async"}:
+            return [_opaque(node.lineno), node]
         return node
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | list[ast.stmt]:
@@ -140,7 +157,12 @@ class _OpenMagics(ast.NodeTransformer):
             return node
         method, args = call
         before: list[ast.stmt] = []
-        if method == "run_line_magic" and len(args) == 2 and args[0] in _CODE_LINE:
+        if method == "run_line_magic" and len(args) == 2 and args[0] in _RUNS_ALONE:
+            inner = _parse(_option_free(args[1]))
+            if isinstance(inner, ast.Module):
+                names = sorted({n.id for n in ast.walk(inner) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)})
+                before = [soft_read(names, node.lineno)] if names else []
+        elif method == "run_line_magic" and len(args) == 2 and args[0] in _CODE_LINE:
             inner = _parse(_option_free(args[1]))
             if isinstance(inner, ast.Module) and len(inner.body) == 1 and isinstance(inner.body[0], ast.Expr):
                 node.value = ast.copy_location(inner.body[0].value, node.value)
@@ -162,6 +184,8 @@ class _OpenMagics(ast.NodeTransformer):
             return inner.body
         if name in {"run", "load", "pylab", "store", "recall", "rerun", "macro", "edit"}:
             return [*reads, _opaque(node.lineno)]
+        if name in {"pinfo", "pinfo2", "psource", "pdoc", "pdef"}:
+            return [soft_read([line.strip().split(".")[0]], node.lineno)] if line.strip() else node
         if name == "reset":
             return [*reads, node]
         return reads or node

@@ -9,14 +9,14 @@ it is recorded with the definition (`scopes`), not here; comprehensions run at o
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from kale_nb.dataflow.facts import BlockFacts, Mutation, Place, Read, ReadKind, Scope, StateChange, Stuck
 from kale_nb.dataflow.scopes import Definition, scope_of
 from kale_nb.dataflow.state import state_change, stuck_kind
-from kale_nb.dataflow.strings import at_names, constant_text, namespace_call
+from kale_nb.dataflow.strings import asks_by_text, at_names, constant_text, namespace_call
 from kale_nb.dataflow.text import OPAQUE_CALL, SOFT_CALL, parse_expression, parse_statements
 
 MUTATORS = frozenset(
@@ -25,9 +25,9 @@ MUTATORS = frozenset(
 _HISTORY = frozenset({"In", "Out", "_ih", "_oh", "_i", "_ii", "_iii"})
 
 
-def read_block(cells: Sequence[tuple[int, ast.Module]]) -> BlockFacts:
-    """Walk the cells of a block in order; `cells` are (cell index, tree)."""
-    walker = _Walker()
+def read_block(cells: Sequence[tuple[int, ast.Module]], prelude: BlockFacts | None = None) -> BlockFacts:
+    """Walk the cells of a block in order; `cells` are (cell index, tree). `prelude`: the facts of the cells that run before a step."""
+    walker = _Walker({} if prelude is None else prelude.imports)
     trailing: str | None = None
     for index, tree in cells:
         walker.cell = index
@@ -60,7 +60,8 @@ def _meet(paths: Iterable[_Paths]) -> _Paths:
 
 
 class _Walker(ast.NodeVisitor):
-    def __init__(self) -> None:
+    def __init__(self, prelude_imports: Mapping[str, str]) -> None:
+        self.prelude_imports = prelude_imports
         self.cell = 0
         self.here = _Paths()
         self.may: set[str] = set()
@@ -128,7 +129,7 @@ class _Walker(ast.NodeVisitor):
         if set(name) == {"_"} and name not in self.may:
             if not self.expressions:
                 self.history.append(Read(name, ReadKind.HARD, self.place(node)))
-            return
+            kind = ReadKind.SOFT
         must = self.here.must
         if must is None or name in must:
             return
@@ -293,6 +294,8 @@ class _Walker(ast.NodeVisitor):
             return
         if namespace_call(node.value) and not isinstance(node.ctx, ast.Load):
             self.opaque_binds = True
+        if text == "__main__":
+            self.opaque_reads = self.opaque_binds = True
         self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
@@ -300,6 +303,8 @@ class _Walker(ast.NodeVisitor):
             return
         for name in at_names(node):
             self.read(name, node, ReadKind.SOFT)
+        if asks_by_text(node):
+            self.opaque_reads = True
         self._mutating_call(node)
         self._note_state(node)
         self.generic_visit(node)
@@ -351,8 +356,18 @@ class _Walker(ast.NodeVisitor):
         func = node.func
         if isinstance(func, ast.Attribute):
             root = _root(func.value)
-            in_place = any(k.arg == "inplace" and isinstance(k.value, ast.Constant) and k.value.value is True for k in node.keywords)
-            if root is not None and (in_place or (func.attr in MUTATORS and not self._is_module(root))):
+            in_place = any(
+                k.arg == "inplace" and isinstance(k.value, ast.Constant) and k.value.value is True for k in node.keywords
+            )
+            if (
+                root is not None
+                and func.attr in MUTATORS
+                and self._is_module(root)
+                and isinstance(func.value, ast.Attribute | ast.Subscript)
+            ):
+                if state_change(node) is None:
+                    self._note_module(func.value, root)
+            elif root is not None and (in_place or (func.attr in MUTATORS and not self._is_module(root))):
                 self._mutate(root, f"{_short(node.func)}({'inplace=True' if in_place else '...'})", node)
             if func.attr == "shuffle" and node.args and isinstance(node.args[0], ast.Name):
                 self._mutate(node.args[0].id, _short(node), node)
@@ -362,7 +377,11 @@ class _Walker(ast.NodeVisitor):
                 self._mutate(root, _short(node), node)
 
     def _is_module(self, name: str) -> bool:
-        return name in self.imports
+        return self.imports.get(name, self.prelude_imports.get(name, "")).startswith("import")
+
+    def _note_module(self, node: ast.AST, module: str) -> None:
+        if not self.hidden:
+            self.state.append(StateChange(f"`{_short(node)}`, a part of the module `{module}`", self.place(node)))
 
     def _mutate(self, name: str, how: str, node: ast.AST) -> None:
         if not any(name in scope for scope in self.hidden):
@@ -409,6 +428,8 @@ class _Walker(ast.NodeVisitor):
                     continue
                 self._note_state(part)
                 root = _root(part.value)
+                if root is not None and self._is_module(root) and state_change(part) is None:
+                    self._note_module(part, root)
                 if root is not None and not self._is_module(root):
                     self._mutate(root, f"{_short(part)} = ...", part)
 
@@ -421,8 +442,21 @@ class _Walker(ast.NodeVisitor):
         for target in node.targets:
             self._target(target)
 
+    def visit_Assert(self, node: ast.Assert) -> None:
+        self.visit(node.test)
+        if node.msg is not None:
+            with self.perhaps():
+                self.visit(node.msg)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        if node.attr in {"user_ns", "user_global_ns"}:
+            self.opaque_reads = self.opaque_binds = True
+        self.generic_visit(node)
+
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
+            if alias.name == "__main__":
+                self.opaque_reads = self.opaque_binds = True
             name = alias.asname or alias.name.split(".")[0]
             self.bind(name, node)
             self.imports[name] = f"import {alias.name}" + (f" as {alias.asname}" if alias.asname else "")
@@ -588,6 +622,7 @@ class _Walker(ast.NodeVisitor):
                     self.visit(handler.type)
             with self.perhaps():
                 if handler.name:
+                    self.read(handler.name, handler, ReadKind.SOFT)
                     self.bind(handler.name, handler)
                 self.statements(handler.body)
                 if handler.name:
@@ -695,5 +730,7 @@ def _asks_existence(test: ast.expr) -> bool:
 def _catches_name_error(kind: ast.expr | None) -> bool:
     if kind is None:
         return True
-    names = {n.id for n in ast.walk(kind) if isinstance(n, ast.Name)} | {n.attr for n in ast.walk(kind) if isinstance(n, ast.Attribute)}
+    names = {n.id for n in ast.walk(kind) if isinstance(n, ast.Name)} | {
+        n.attr for n in ast.walk(kind) if isinstance(n, ast.Attribute)
+    }
     return bool(names & {"NameError", "Exception", "BaseException", "UnboundLocalError"})

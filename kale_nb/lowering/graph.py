@@ -71,7 +71,9 @@ def resolve_order(marked: Marked) -> tuple[dict[StepName, tuple[StepName, ...]],
             first = marked.steps[0].location
             where = Location(path=first.path, cell=first.cell)
             hint = "mark which step follows which (`prev:NAME` or `--after NAME`); steps that do not wait for each other run in parallel"
-            findings.append(Diagnostic(rule=CHAIN, message="no order is marked: the steps run in notebook order", location=where, hint=hint))
+            findings.append(
+                Diagnostic(rule=CHAIN, message="no order is marked: the steps run in notebook order", location=where, hint=hint)
+            )
         return {n: (names[i - 1],) if i else () for i, n in enumerate(names)}, False, tuple(findings)
     after: dict[StepName, tuple[StepName, ...]] = {}
     for step in marked.steps:
@@ -89,7 +91,9 @@ def _one_step(step: StepMarks, names: Sequence[StepName]) -> tuple[list[StepName
     for mark in step.after:
         if mark.name == step.name:
             hint = "name the step that must run before it, or drop the mark"
-            findings.append(Diagnostic(rule=SELF, message=f"step `{step.name}` waits for itself", location=mark.location, hint=hint))
+            findings.append(
+                Diagnostic(rule=SELF, message=f"step `{step.name}` waits for itself", location=mark.location, hint=hint)
+            )
         elif mark.name not in names:
             message = f"step `{step.name}` waits for `{mark.name}`, which no cell marks as a step"
             findings.append(Diagnostic(rule=UNKNOWN, message=message, location=mark.location, hint=_nearest(mark.name, names)))

@@ -102,16 +102,16 @@ def _parse(marked: Marked, speaker: Speaker) -> tuple[dict[int, ast.Module], lis
 
 
 def _facts(marked: Marked, trees: dict[int, ast.Module], after: dict[StepName, tuple[StepName, ...]]) -> _Blocks:
-    def block(cells: Sequence[MarkedCell]) -> BlockFacts:
-        return read_block([(c.cell.index, trees[c.cell.index]) for c in cells if c.cell.index in trees])
+    def block(cells: Sequence[MarkedCell], before: BlockFacts | None = None) -> BlockFacts:
+        return read_block([(c.cell.index, trees[c.cell.index]) for c in cells if c.cell.index in trees], before)
 
-    steps = tuple(StepBlock(s.name, after[s.name], block(s.cells)) for s in marked.steps)
+    prelude = block(prelude_order(marked.prelude))
+    steps = tuple(StepBlock(s.name, after[s.name], block(s.cells, prelude)) for s in marked.steps)
     last_bind: dict[str, int] = {}
     for cell in marked.prelude:
         for name in block([cell]).may_bind:
             last_bind[name] = cell.cell.index
-    ordered = prelude_order(marked.prelude)
-    return _Blocks(steps, block(ordered), block([c for c in marked.cells if c.role is Role.SKIP]), last_bind)
+    return _Blocks(steps, prelude, block([c for c in marked.cells if c.role is Role.SKIP]), last_bind)
 
 
 def prelude_order(cells: Sequence[MarkedCell]) -> tuple[MarkedCell, ...]:

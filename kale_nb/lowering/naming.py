@@ -124,7 +124,10 @@ def _explain(missing: Missing, names: Names, speaker: Speaker) -> Diagnostic | N
         place = names.binding_place(missing.deleted_by, name)
         where = f" ({speaker.location(place)})" if place else ""
         return speaker.say(
-            DELETED, read.place, f"step `{step}` reads `{name}`, which step `{missing.deleted_by}` deletes{where}", "drop the `del`"
+            DELETED,
+            read.place,
+            f"step `{step}` reads `{name}`, which step `{missing.deleted_by}` deletes{where}",
+            "drop the `del`",
         )
     binders = [b for b in names.binders.get(name, []) if b != step]
     if read.kind is ReadKind.GUARDED or (read.kind is ReadKind.SOFT and not binders):
@@ -132,11 +135,15 @@ def _explain(missing: Missing, names: Names, speaker: Speaker) -> Diagnostic | N
     if binders:
         return _not_an_ancestor(missing, binders, names, speaker)
     if read.kind is not ReadKind.HARD:
-        return speaker.say(PERHAPS, read.place, f"step `{step}` reads `{name}` on some path, and nothing defines it", _spelling(name, names))
+        return speaker.say(
+            PERHAPS, read.place, f"step `{step}` reads `{name}` on some path, and nothing defines it", _spelling(name, names)
+        )
     if name in names.skipped.may_bind:
         place = names.skipped.binds_at[name]
         hint = f"mark cell {place.cell} as part of a step, or move the definition"
-        return speaker.say(ONLY_SKIPPED, read.place, f"step `{step}` reads `{name}`, which only the skip cell {place.cell} defines", hint)
+        return speaker.say(
+            ONLY_SKIPPED, read.place, f"step `{step}` reads `{name}`, which only the skip cell {place.cell} defines", hint
+        )
     own = names.binding_place(step, name)
     if own is not None:
         message = f"step `{step}` reads `{name}` before it binds it (cell {own.cell}, line {own.line})"
@@ -169,7 +176,9 @@ def _spelling(name: str, names: Names) -> str:
     return f"define `{name}` in a cell of this step, of an ancestor, or in an imports cell"
 
 
-def check_functions(blocks: Sequence[StepBlock], reach: Mapping[StepName, Iterable[str]], names: Names, prelude: BlockFacts, speaker: Speaker) -> Iterator[Diagnostic]:
+def check_functions(
+    blocks: Sequence[StepBlock], reach: Mapping[StepName, Iterable[str]], names: Names, prelude: BlockFacts, speaker: Speaker
+) -> Iterator[Diagnostic]:
     """Warn of functions whose global names only a step beside provides."""
     for block in blocks:
         ancestors = names.ancestors[block.name]
@@ -179,9 +188,7 @@ def check_functions(blocks: Sequence[StepBlock], reach: Mapping[StepName, Iterab
             binders = names.binders.get(name, [])
             if not binders or any(b in ancestors for b in binders):
                 continue
-            called = sorted(
-                n for n in block.facts.mentions if any(name in s.reads for s in _scopes(n, blocks, prelude))
-            )
+            called = sorted(n for n in block.facts.mentions if any(name in s.reads for s in _scopes(n, blocks, prelude)))
             above = [b for b in binders if names.order.index(b) < names.order.index(block.name)]
             if not called or not above:
                 continue

@@ -43,7 +43,9 @@ def check_joins(flow: Flow, speaker: Speaker) -> Iterator[Diagnostic]:
     """Refuse joins that cannot know which version is meant."""
     for conflict in flow.conflicts:
         name = conflict.read.name
-        message = f"step `{conflict.step}` reads `{name}`, and {quoted(conflict.writers)}, which run in parallel, each leave their own"
+        message = (
+            f"step `{conflict.step}` reads `{name}`, and {quoted(conflict.writers)}, which run in parallel, each leave their own"
+        )
         first = conflict.writers[0]
         hint = f"use different names (`{name}_{first}`, ...), or put {quoted(conflict.writers)} one after the other"
         yield speaker.say(JOIN, conflict.read.place, message, hint)

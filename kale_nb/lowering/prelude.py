@@ -32,8 +32,8 @@ OVERWRITES = rule(
     "KN308",
     "prelude-overwrites-step",
     Severity.ERROR,
-    what="An imports, functions or parameters cell binds a name that a step above it in the notebook binds too, and a lower step reads it.",
-    why="In the notebook the lower step sees what the functions cell bound; in the pipeline that cell runs first and the step's value wins.",
+    what="An imports, functions or parameters cell binds a name that a step above it binds too, and a lower step reads it.",
+    why="In the notebook the lower step sees what that cell bound; in the pipeline it runs first and the step's value wins.",
     example="%%step a\nscale = 2\n\n%%functions\nscale = 5\n\n%%step b --after a\nprint(scale)",
     mend="Use another name in one of the two, or mark the cell as part of a step.",
 )
@@ -46,7 +46,9 @@ def check_prelude(prelude: BlockFacts, blocks: Sequence[StepBlock], names: Names
             continue
         binders = names.binders.get(read.name, [])
         if binders:
-            message = f"cell {read.place.cell} runs before every step and reads `{read.name}`, which only {quoted(binders)} defines"
+            message = (
+                f"cell {read.place.cell} runs before every step and reads `{read.name}`, which only {quoted(binders)} defines"
+            )
             yield speaker.say(READS_STEP, read.place, message, f"mark cell {read.place.cell} as part of a step")
         else:
             where = prelude.binds_at.get(read.name)
@@ -63,7 +65,9 @@ def check_overwrites(
         cell = last_bind.get(name, 0)
         above = [b for b in blocks if name in b.facts.may_bind and b.facts.binds_at[name].cell < cell]
         readers = [
-            b for b in blocks if any(r.name == name and r.place.cell > cell for r in b.facts.reads) and any(a.name != b.name for a in above)
+            b
+            for b in blocks
+            if any(r.name == name and r.place.cell > cell for r in b.facts.reads) and any(a.name != b.name for a in above)
         ]
         if above and readers and name not in prelude.imports:
             place = prelude.binds_at[name]

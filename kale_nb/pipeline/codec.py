@@ -15,7 +15,9 @@ from typing import Any
 from kale_nb.location import Location
 from kale_nb.pipeline import model
 from kale_nb.pipeline.model import Pipeline
-from kale_nb.pipeline.params import Param, from_json as value_from_json, to_json as value_to_json
+from kale_nb.pipeline.params import Param
+from kale_nb.pipeline.params import from_json as value_from_json
+from kale_nb.pipeline.params import to_json as value_to_json
 
 FORMAT = "kale-nb/pipeline/1"
 
@@ -27,8 +29,9 @@ def to_json(pipeline: Pipeline) -> dict[str, Any]:
 
 def from_json(data: Mapping[str, Any]) -> Pipeline:
     """Return the pipeline of a JSON form. ValueError when it is of another format, KeyError or TypeError when parts are missing."""
-    if not isinstance(data, Mapping) or data.get("format") != FORMAT:
-        raise ValueError(f"its format is {data.get('format') if isinstance(data, Mapping) else None!r}, not {FORMAT!r}")
+    found = data.get("format")
+    if found != FORMAT:
+        raise ValueError(f"its format is {found!r}, not {FORMAT!r}")
     made = _decode(Pipeline, {k: v for k, v in data.items() if k != "format"})
     assert isinstance(made, Pipeline)
     return made

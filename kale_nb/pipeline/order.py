@@ -89,8 +89,8 @@ def edges(pipeline: Pipeline) -> tuple[Edge, ...]:
         for need in step.needs:
             for producer in need.producers:
                 names.setdefault(producer, []).append(need.name)
-        for source in sorted(names, key=rank.__getitem__):
-            made.append(Edge(source=source, target=step.name, names=tuple(names[source])))
+        sources = sorted(names, key=rank.__getitem__)
+        made += [Edge(source=source, target=step.name, names=tuple(names[source])) for source in sources]
     return tuple(made)
 
 

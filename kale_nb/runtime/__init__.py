@@ -6,7 +6,7 @@ Imported in every step, so it pulls in the standard library and `kale_nb.marshal
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kale_nb.runtime.session import Session
@@ -53,11 +53,17 @@ def record_metrics() -> None:
         _session.metrics.arm(shell, _session.namespace)
 
 
-def save(*, needs: Sequence[str] = (), maybe: Sequence[str] = (), possible: Sequence[str] = (), result: str | None = None) -> None:
+def save(
+    *,
+    needs: Mapping[str, Sequence[str]] | None = None,
+    maybe: Sequence[str] = (),
+    possible: Sequence[str] = (),
+    result: str | None = None,
+) -> None:
     """Leave variables for later steps.
 
     Args:
-        needs: names that a later step reads for sure; one of them that cannot travel fails this step.
+        needs: names that later steps read for sure, with those steps; one of them that cannot travel fails this step.
         maybe, possible: names that a later step may read; one that cannot travel is noted.
         result: the name that the step ends with, shown as its result.
 
@@ -66,7 +72,7 @@ def save(*, needs: Sequence[str] = (), maybe: Sequence[str] = (), possible: Sequ
     """
     if _session is None:
         raise RuntimeError("the load cell of this notebook has not run")
-    _session.save(needs, maybe, possible, result)
+    _session.save(needs or {}, maybe, possible, result)
 
 
 def _namespace() -> dict[str, object]:
@@ -78,4 +84,4 @@ def _shell() -> Any:
         from IPython.core.getipython import get_ipython
     except ImportError:
         return None
-    return get_ipython()  # type: ignore[no-untyped-call]
+    return get_ipython()

@@ -152,6 +152,4 @@ def join(step: str, predecessors: Sequence[Manifest]) -> Manifest:
 def _newest(found: Iterable[Version], before: Mapping[str, frozenset[str]]) -> list[Version]:
     """Keep the versions that none of the others is known to come after; of one content, that written first."""
     versions = list(found)
-    return [
-        v for v in versions if not any(o.origin != v.origin and v.origin in before.get(o.origin, ()) for o in versions)
-    ]
+    return [v for v in versions if not any(o.origin != v.origin and v.origin in before.get(o.origin, ()) for o in versions)]

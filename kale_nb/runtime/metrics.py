@@ -58,7 +58,9 @@ class MetricsRecorder(ast.NodeTransformer):
     def _watched(self, value: ast.expr) -> ast.expr:
         if isinstance(value, ast.Constant | ast.JoinedStr | ast.Starred):
             return value
-        call = ast.Call(func=ast.Name(id=_RECORDER, ctx=ast.Load()), args=[ast.Constant(value=ast.unparse(value)), value], keywords=[])
+        call = ast.Call(
+            func=ast.Name(id=_RECORDER, ctx=ast.Load()), args=[ast.Constant(value=ast.unparse(value)), value], keywords=[]
+        )
         return ast.copy_location(call, value)
 
 

@@ -1,6 +1,7 @@
 """The global random generators of `random` and `numpy.random`: in a notebook one stream runs through all cells, so their state travels.
 
-Their states are kept under names that no variable can have. numpy is only looked at if it is there; it is imported if a state of it came in.
+Their states are kept under names that no variable can have. numpy is only looked at if it is there; it is imported if a state of it
+came in.
 """
 
 from __future__ import annotations

@@ -7,9 +7,10 @@ written, together with anything that shares objects with it, as one object graph
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ class Session:
         self.used: set[str] = set()
         self.metrics = MetricsRecorder()
         self.warnings: list[str] = []
+        self.twins: dict[str, tuple[str, ...]] = {}
         self.random: dict[str, Any] = {}
         self._own_folder().mkdir(parents=True, exist_ok=True)
         (self._own_folder() / "step.json").unlink(missing_ok=True)
@@ -57,7 +59,9 @@ class Session:
 
     # -- load -------------------------------------------------------------------------------------------------------------
 
-    def load(self, needs: Sequence[str], maybe: Sequence[str], possible: Sequence[str], touches: Sequence[str], modules: Sequence[str]) -> None:
+    def load(
+        self, needs: Sequence[str], maybe: Sequence[str], possible: Sequence[str], touches: Sequence[str], modules: Sequence[str]
+    ) -> None:
         """Bring the names in, and note the state of what the step may change."""
         self._refuse_conflicts([*needs, *maybe])
         for name in needs:
@@ -99,12 +103,12 @@ class Session:
         pending = list(reversed(names))
         while pending:
             name = pending.pop()
-            version = self.incoming.names.get(name)
-            if name in found or version is None or name in self.incoming.conflicts:
+            known = self.incoming.names.get(name)
+            if name in found or known is None or name in self.incoming.conflicts:
                 continue
             found[name] = None
-            pending += members.get((version.step, version.group), [])
-            pending += [n for n in version.globals if n in self.incoming.names]
+            pending += members.get((known.step, known.group), [])
+            pending += [n for n in known.globals if n in self.incoming.names]
         return [n for n in found if n not in randomness.NAMES]
 
     def _refuse_torn_aliases(self, wanted: Sequence[str]) -> None:
@@ -112,7 +116,10 @@ class Session:
         chosen = {n: self.incoming.names[n] for n in wanted}
         for name in wanted:
             for old in self.incoming.outdated.get(name, ()):
-                if old.step == old.origin or old.group < 0 or old.origin == chosen[name].origin:
+                if old.step == old.origin or old.group < 0:
+                    continue
+                if old.origin == chosen[name].origin:
+                    self._note_twins(name, old, chosen)
                     continue
                 tied = [n for n, v in chosen.items() if n != name and (v.step, v.group) == (old.step, old.group)]
                 if tied:
@@ -122,6 +129,13 @@ class Session:
                         variable=name,
                         hint="copy the value in one of the branches, or put the steps one after the other with `prev:`",
                     )
+
+    def _note_twins(self, name: str, old: Version, chosen: Mapping[str, Version]) -> None:
+        """Two branches wrote one unchanged value again beside values of their own: here it is there twice."""
+        mine = [n for n, v in chosen.items() if (v.step, v.group) == (chosen[name].step, chosen[name].group)]
+        theirs = [n for n, v in chosen.items() if (v.step, v.group) == (old.step, old.group)]
+        if theirs:
+            self.twins.update(dict.fromkeys((*mine, *theirs), (chosen[name].step, old.step)))
 
     def _bring(self, wanted: Sequence[str]) -> None:
         bundles: dict[str, list[str]] = {}
@@ -149,7 +163,7 @@ class Session:
 
     def _hold(self, name: str) -> None:
         value = self.namespace[name]
-        if self.definitions.get(name) is value:
+        if name in self.definitions and self.definitions[name] is value:
             self.held[name] = _Held(value, self._trace(state_of(value)), state=True)
         elif not _is_module(value):
             self.held[name] = _Held(value, self._trace(value))
@@ -178,7 +192,7 @@ class Session:
 
     # -- save -------------------------------------------------------------------------------------------------------------
 
-    def save(self, needs: Sequence[str], maybe: Sequence[str], possible: Sequence[str], result: str | None) -> None:
+    def save(self, needs: Mapping[str, Sequence[str]], maybe: Sequence[str], possible: Sequence[str], result: str | None) -> None:
         """Write what descendants may need, and the manifest last."""
         names = dict(self.incoming.names)
         for name, versions in self.incoming.conflicts.items():
@@ -196,18 +210,23 @@ class Session:
                 continue
             if kind == "changed":
                 changed.append(name)
-            kinds[name] = "state" if name in self.held and self.held[name].state and self.namespace[name] is self.held[name].value else "value"
+                self._refuse_torn_change(name)
+            kinds[name] = (
+                "state"
+                if name in self.held and self.held[name].state and self.namespace[name] is self.held[name].value
+                else "value"
+            )
             values[name] = value
         origins = self._add_companions(values, kinds)
         for name, state in randomness.current().items():
             if state != self.random.get(name):
                 values[name], kinds[name] = state, "value"
-        names.update(self._write(values, kinds, origins, required=set(needs)))
+        names.update(self._write(values, kinds, origins, needs))
         if result is not None:
             self.metrics.record(result, self.namespace.get(result))
+        self._warn_of_caches(dict.fromkeys((*needs, *maybe, *possible, *self.held)))
         unsettled = {n: v for n, v in self.incoming.conflicts.items() if n not in values and n not in randomness.NAMES}
-        for name in unsettled:
-            versions = unsettled[name]
+        for name, versions in unsettled.items():
             reason = f"`{name}` was changed in steps {' and '.join(f'`{v.step}`' for v in versions)}, which run in parallel"
             names[name] = Version(step=self.step, origin=self.step, kind="failed", reason=reason)
         manifest = Manifest(step=self.step, after=self.incoming.after, names=names)
@@ -217,8 +236,7 @@ class Session:
         """Tell what became of a name: `new`, `changed` or `deleted`; None when it is as it was, or not there at all."""
         held = self.held.get(name)
         if name not in self.namespace:
-            known = name in self.prelude or (name in self.incoming.names and self.incoming.names[name].kind != "deleted")
-            return ("deleted", None) if held is not None or known else None
+            return ("deleted", None) if held is not None or name in self.prelude else None
         value = self.namespace[name]
         if held is None:
             return None if name in self.prelude and self.prelude[name] is value else ("new", value)
@@ -232,6 +250,23 @@ class Session:
         if held.trace.digest is None and name in self.prelude:
             return None
         return "changed", now
+
+    def _refuse_torn_change(self, name: str) -> None:
+        if name in self.twins:
+            steps = " and ".join(f"`{s}`" for s in self.twins[name])
+            raise ConflictError(
+                f"step `{self.step}` changes `{name}` in place, which shares objects with values that steps {steps} made in parallel: "
+                "each of these has its own copy, so the change would not reach all of them as it does in the notebook",
+                variable=name,
+                hint="copy the value before changing it, or put the branches one after the other with `prev:`",
+            )
+
+    def _warn_of_caches(self, names: Iterable[str]) -> None:
+        """The cache of an `lru_cache` stays behind: its values are computed again, with whatever that prints."""
+        for name in names:
+            info = getattr(self.namespace.get(name), "cache_info", None)
+            if callable(info) and isinstance(self.namespace[name], functools._lru_cache_wrapper) and info().currsize:
+                self.warnings.append(f"the cache of `{name}` stays in step `{self.step}`: later steps compute its values again")
 
     def _add_companions(self, values: dict[str, object], kinds: dict[str, str]) -> dict[str, str]:
         """Add unchanged values that share objects with those to be written; return whose content they are."""
@@ -255,7 +290,9 @@ class Session:
                 kinds[name] = "state" if held.state else "value"
                 touched |= held.trace.objects
 
-    def _write(self, values: dict[str, object], kinds: dict[str, str], origins: dict[str, str], required: set[str]) -> dict[str, Version]:
+    def _write(
+        self, values: dict[str, object], kinds: dict[str, str], origins: dict[str, str], needs: Mapping[str, Sequence[str]]
+    ) -> dict[str, Version]:
         bundle = self._own_folder() / "values"
         if not values:
             shutil.rmtree(bundle, ignore_errors=True)
@@ -271,9 +308,10 @@ class Session:
             )
         for key, error in saved.failures.items():
             name = key.removeprefix(_STATE_PREFIX)
-            if name in required:
+            if name in needs:
+                readers = " and ".join(f"`{r}`" for r in needs[name]) or "a later step"
                 raise MarshalError(
-                    f"step `{self.step}` made `{name}`, which a later step needs, but it cannot travel: {error.message}",
+                    f"step `{self.step}` made `{name}`, which {readers} reads, but it cannot travel: {error.message}",
                     variable=name,
                     culprit=error.culprit,
                     hint=error.hint or "pass what it stands for (a list, a path, settings), or use it only in this step",
@@ -304,8 +342,11 @@ def _is_module(value: object) -> bool:
 
 
 def _is_shell_name(name: str) -> bool:
-    return name.startswith("__") or name in ("_kale", "_kale_data", "_", "_i", "_ii", "_iii", "_ih", "_oh", "_dh") or name[1:].isdigit() or (
-        name.startswith("_i") and name[2:].isdigit()
+    return (
+        name.startswith("__")
+        or name in ("_kale", "_kale_data", "_", "_i", "_ii", "_iii", "_ih", "_oh", "_dh")
+        or name[1:].isdigit()
+        or (name.startswith("_i") and name[2:].isdigit())
     )
 
 

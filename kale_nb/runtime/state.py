@@ -6,6 +6,7 @@ A prelude class or function travels by reference, so what a step changed on it w
 
 from __future__ import annotations
 
+import contextvars
 import types
 from typing import Any
 
@@ -14,11 +15,17 @@ _METHODS = (types.FunctionType, classmethod, staticmethod, property, types.Membe
 
 def has_state(value: object, namespace: dict[str, object]) -> bool:
     """Tell whether `value` is a class or function that the notebook itself defined."""
+    if isinstance(value, contextvars.ContextVar):
+        return True
     return isinstance(value, type | types.FunctionType) and value.__module__ == namespace.get("__name__", "__main__")
 
 
 def state_of(value: object) -> dict[str, Any]:
-    """Return the changeable part of a class or function."""
+    """Return the changeable part of a class, function or context variable."""
+    if isinstance(value, contextvars.ContextVar):
+        nothing = object()
+        content = value.get(nothing)
+        return {"attributes": {} if content is nothing else {"value": content}}
     if isinstance(value, types.FunctionType):
         return {
             "attributes": dict(value.__dict__),
@@ -37,6 +44,10 @@ def state_of(value: object) -> dict[str, Any]:
 def apply_state(value: object, state: dict[str, Any]) -> None:
     """Put a state taken by `state_of` on another definition of the same class or function."""
     attributes = state["attributes"]
+    if isinstance(value, contextvars.ContextVar):
+        if attributes:
+            value.set(attributes["value"])
+        return
     if isinstance(value, types.FunctionType):
         value.__dict__.clear()
         value.__dict__.update(attributes)
@@ -55,8 +66,11 @@ def apply_state(value: object, state: dict[str, Any]) -> None:
 
 
 def _is_definition(name: str, value: object) -> bool:
-    return (name.startswith("__") and name.endswith("__")) or name.startswith("_abc_") or isinstance(value, _METHODS) or (
-        isinstance(value, type) and value.__qualname__.endswith(f".{name}")
+    return (
+        (name.startswith("__") and name.endswith("__"))
+        or name.startswith("_abc_")
+        or isinstance(value, _METHODS)
+        or (isinstance(value, type) and value.__qualname__.endswith(f".{name}"))
     )
 
 

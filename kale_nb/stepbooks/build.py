@@ -14,25 +14,37 @@ from kale_nb.annotations.marks import Marked, MarkedCell, Role
 from kale_nb.lowering.lower import Lowered, params_stand_alone, prelude_order
 from kale_nb.names import StepName
 from kale_nb.pipeline.model import Certainty, Need, Offer, Pipeline, Step
+from kale_nb.pipeline.order import ancestors_of, predecessors
 from kale_nb.source.cells import CellKind
 from kale_nb.stepbooks.model import Stepbook
 
 _TAGS = {Role.PARAMETERS: "parameters", Role.IMPORTS: "imports", Role.FUNCTIONS: "functions", Role.METRICS: "pipeline-metrics"}
 DATA_NAME = "_kale_data"
+_OUR_TAGS = frozenset(
+    "step block prev image limit request label annotation cache report secret retries retry-interval timeout env imports functions "
+    "parameters pipeline-parameters injected-parameters pipeline-metrics skip kale-load kale-save".split()
+)
 
 
 def build_stepbooks(marked: Marked, lowered: Lowered) -> tuple[Stepbook, ...]:
     """Write the stepbook of every step. The pipeline must be there."""
     assert lowered.pipeline is not None
     before = _submodules(lowered.pipeline, lowered.modules)
+    readers = _readers(lowered.pipeline)
     prelude = tuple(_prelude_cells(marked))
     return tuple(
-        Stepbook(step=step.name, notebook=_notebook(marked, lowered, step, prelude, before[step.name])) for step in lowered.pipeline.steps
+        Stepbook(step=step.name, notebook=_notebook(marked, lowered, step, prelude, before[step.name], readers[step.name]))
+        for step in lowered.pipeline.steps
     )
 
 
 def _notebook(
-    marked: Marked, lowered: Lowered, step: Step, prelude: Sequence[dict[str, Any]], modules: Sequence[str]
+    marked: Marked,
+    lowered: Lowered,
+    step: Step,
+    prelude: Sequence[dict[str, Any]],
+    modules: Sequence[str],
+    readers: Mapping[str, Sequence[StepName]],
 ) -> Mapping[str, Any]:
     pipeline = lowered.pipeline
     assert pipeline is not None
@@ -41,7 +53,7 @@ def _notebook(
         if cell.role is Role.METRICS:
             cells.append(_code(f"watch-{number}", "_kale.record_metrics()", ["kale-load"]))
         cells.append(_user_cell(cell))
-    cells.append(_code("save", _save_source(step), ["kale-save"]))
+    cells.append(_code("save", _save_source(step, readers), ["kale-save"]))
     source = marked.source.metadata
     metadata = {k: source[k] for k in ("kernelspec", "language_info") if k in source}
     metadata.setdefault("kernelspec", {"name": pipeline.kernel, "display_name": pipeline.kernel, "language": "python"})
@@ -95,12 +107,7 @@ def _user_cell(cell: MarkedCell) -> dict[str, Any]:
 
 
 def _is_ours(tag: str) -> bool:
-    head = tag.split(":", 1)[0]
-    return head in {
-        "step", "block", "prev", "image", "limit", "request", "label", "annotation", "cache", "report", "secret", "retries", "retry-interval",
-        "timeout", "env", "imports", "functions", "parameters", "pipeline-parameters", "injected-parameters", "pipeline-metrics", "skip",
-        "kale-load", "kale-save",
-    }  # fmt: skip
+    return tag.split(":", 1)[0] in _OUR_TAGS
 
 
 def _code(name: str, source: str, tags: list[str]) -> dict[str, Any]:
@@ -126,14 +133,27 @@ def _load_source(step: Step, touches: Sequence[str], modules: Sequence[str]) -> 
     return f"from kale_nb import runtime as _kale\n{_call('_kale.load', [DATA_NAME, f'step={_text(step.name)}'], arguments)}"
 
 
-def _save_source(step: Step) -> str:
+def _save_source(step: Step, readers: Mapping[str, Sequence[StepName]]) -> str:
     arguments: list[tuple[str, Sequence[str]]] = [
-        ("needs", _names(step.offers, Certainty.REQUIRED)),
         ("maybe", _names(step.offers, Certainty.LIKELY)),
         ("possible", _names(step.offers, Certainty.POSSIBLE)),
     ]
-    fixed = [f"result={_text(step.result)}"] if step.result is not None else []
-    return _call("_kale.save", [], arguments, fixed)
+    needed = {o.name: ", ".join(map(_text, readers.get(o.name, ()))) for o in step.offers if o.certainty is Certainty.REQUIRED}
+    first = [f"needs={{{', '.join(f'{_text(n)}: [{r}]' for n, r in needed.items())}}}"] if needed else []
+    last = [f"result={_text(step.result)}"] if step.result is not None else []
+    return _call("_kale.save", first, arguments, last)
+
+
+def _readers(pipeline: Pipeline) -> dict[StepName, dict[str, list[StepName]]]:
+    """Per step, the later steps that surely read a name it may leave."""
+    every = ancestors_of(predecessors(pipeline))
+    found: dict[StepName, dict[str, list[StepName]]] = {s.name: {} for s in pipeline.steps}
+    for step in pipeline.steps:
+        for need in step.needs:
+            if need.certainty is Certainty.REQUIRED:
+                for maker in need.producers or every[step.name]:
+                    found[maker].setdefault(need.name, []).append(step.name)
+    return found
 
 
 def _call(function: str, first: list[str], lists: Sequence[tuple[str, Sequence[str]]], last: Sequence[str] = ()) -> str:
@@ -156,8 +176,6 @@ def _names(items: Sequence[Need] | Sequence[Offer], certainty: Certainty) -> lis
 
 def _submodules(pipeline: Pipeline, modules: Mapping[StepName, Sequence[str]]) -> dict[StepName, list[str]]:
     """Per step, the dotted modules that its ancestors imported and whose package it may receive."""
-    from kale_nb.pipeline.order import ancestors_of, predecessors
-
     every = ancestors_of(predecessors(pipeline))
     found: dict[StepName, list[str]] = {}
     for step in pipeline.steps:
