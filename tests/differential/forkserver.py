@@ -115,7 +115,7 @@ async def run_cells(shell: Shell, cells: list[dict[str, Any]]) -> dict[str, Any]
             shell.events.trigger("post_execute")
             shell.events.trigger("post_run_cell", result)
         else:
-            result = shell.run_cell(source, store_history=True)
+            result = shell.run_cell(source, store_history=not cell.get("silent"), silent=bool(cell.get("silent")))
         outputs.setdefault(cell["key"], []).extend(EVENTS)
         EVENTS.clear()
         if not result.success:
@@ -163,6 +163,7 @@ def serve(preload: list[str]) -> None:
     for name in preload:
         with contextlib.suppress(ImportError):
             __import__(name)
+    asyncio.run(run_cells(shell, [{"key": "-", "source": "None", "silent": True}]))  # what the first cell would import and fill
     gc.collect()
     gc.freeze()
     answers.write("ready\n")

@@ -24,9 +24,21 @@ from typing import Any
 from tests.differential.notebooks import PRELUDE, Notebook, TextCell, lay_files, write_notebook
 
 ROOT = Path(__file__).resolve().parents[2]
-PRELOAD = ("IPython.core.magics.auto", "asyncio", "dill", "numpy", "pandas", "scipy.sparse", "sklearn.linear_model", "sklearn.pipeline",
-           "sklearn.preprocessing", "sklearn.model_selection", "sklearn.datasets", "sklearn.ensemble", "sklearn.metrics", "sklearn.tree",
-           "matplotlib.pyplot", "kale_nb.runtime", "kale_nb.marshal", "sqlite3", "xxhash")  # fmt: skip
+LIGHT = (
+    "IPython.core.magics.auto",
+    "asyncio",
+    "dill",
+    "numpy",
+    "sqlite3",
+    "xxhash",
+    "kale_nb.runtime.session",
+    "kale_nb.marshal",
+)
+HEAVY = (
+    *LIGHT, "pandas", "scipy.sparse", "sklearn.linear_model", "sklearn.pipeline", "sklearn.preprocessing", "sklearn.model_selection",
+    "sklearn.datasets", "sklearn.ensemble", "sklearn.metrics", "sklearn.tree", "matplotlib.pyplot",
+)  # fmt: skip
+_ASKS_HEAVY = re.compile(r"\b(pandas|scipy|sklearn|matplotlib|joblib)\b")
 OURS = frozenset({"kale-load", "kale-save"})
 
 
@@ -73,13 +85,13 @@ class Outcome:
 
 
 class ForkServer:
-    """The process that forks one child per run; made once per test process."""
+    """A process that has imported what is slow and forks one child per run; a fork is the cheaper the less was imported."""
 
-    def __init__(self) -> None:
+    def __init__(self, preload: Sequence[str]) -> None:
         threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         path = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH", "")) if p)
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("forkserver.py")), *PRELOAD],
+            [sys.executable, str(Path(__file__).with_name("forkserver.py")), *preload],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -121,13 +133,19 @@ class ForkServer:
 
 
 @functools.cache
-def fork_server() -> ForkServer:
-    """Return this process's fork server, started at the first call."""
-    return ForkServer()
+def fork_server(preload: tuple[str, ...]) -> ForkServer:
+    """Return this process's fork server for a set of modules, started at the first call."""
+    return ForkServer(preload)
+
+
+def run_cells(cells: Sequence[Mapping[str, Any]], *, cwd: Path, scratch: Path) -> dict[str, Any]:
+    """Run cells in a fresh process that has what they are likely to import."""
+    heavy = any(_ASKS_HEAVY.search(cell["source"]) for cell in cells)
+    return fork_server(HEAVY if heavy else LIGHT).run(cells, cwd=cwd, scratch=scratch)
 
 
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
-_TIMES = re.compile(r"^(CPU times:|Wall time:|\d.*(per loop|loops each)).*$", re.MULTILINE)
+_TIMES = re.compile(r"^(CPU times:|Wall time:|File: .*<ipython-input|\d.*(per loop|loops each)).*$", re.MULTILINE)
 
 
 def normal_text(text: str) -> str:
@@ -166,7 +184,7 @@ def run_plain(notebook: Notebook, folder: Path, *, cells: Sequence[TextCell] | N
         todo.append({"key": str(cell.index), "source": cell.source, "may_raise": "raises-exception" in cell.tags})
         if cell.role == "parameters" and override:
             todo.append({"key": "-", "source": override})
-    made = fork_server().run(todo, cwd=folder, scratch=folder.parent / "scratch")
+    made = run_cells(todo, cwd=folder, scratch=folder.parent / "scratch")
     return Outcome(outputs=_outputs(made), error=_error(made, None))
 
 
@@ -192,7 +210,6 @@ def _error(made: Mapping[str, Any], step: str | None) -> CellError | None:
 def run_pipeline(notebook: Notebook, folder: Path, *, style: str = "tags", override: str = "") -> Outcome:
     """Compile the notebook and run each stepbook in a process of its own, in topological order, without a kernel."""
     from kale_nb.compiler import compile_notebook
-
     from kale_nb.diagnostics import CompileError
 
     path = write_notebook(notebook, folder / "source" / "nb.ipynb", style=style)
@@ -207,7 +224,7 @@ def run_pipeline(notebook: Notebook, folder: Path, *, style: str = "tags", overr
     outputs: dict[int, tuple[tuple[str, Any], ...]] = {}
     own = {c.index for c in notebook.cells if c.step is not None}
     for step in _order(compiled.pipeline):
-        made = fork_server().run(list(_stepbook_cells(books[step], data, override)), cwd=work, scratch=folder / "scratch")
+        made = run_cells(list(_stepbook_cells(books[step], data, override)), cwd=work, scratch=folder / "scratch")
         outputs |= {index: events for index, events in _outputs(made).items() if index in own}
         error = _error(made, step)
         told += _step_warnings(data / step / "step.json")
