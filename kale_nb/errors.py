@@ -11,6 +11,9 @@ from typing import Any
 
 from kale_nb.location import Location
 
+HINT = "hint: "
+"""Begins the line of an error that says what to do, where an error is shown as lines."""
+
 
 class KaleError(Exception):
     """Root of all errors raised on purpose.
@@ -74,6 +77,11 @@ class MarshalError(KaleError):
         super().__init__(message, location=location, hint=hint)
         self.variable = variable
         self.culprit = culprit
+
+    def _render_traceback_(self) -> list[str]:
+        """Say what a notebook shows of it (IPython asks): the message and the hint, since every frame is ours."""
+        lines = [f"{type(self).__name__}: {self}"]
+        return [*lines, f"{HINT}{self.hint}"] if self.hint else lines
 
 
 class EngineError(KaleError):

@@ -17,8 +17,9 @@ def engine(name: str) -> Engine:
     """Return the engine called `name`. UsageError when there is none."""
     if name == "local":
         from kale_nb.engines.local.engine import LocalEngine
+        from kale_nb.engines.local.explaining import explain
 
-        return LocalEngine()
+        return LocalEngine(explain=explain)
     from importlib.metadata import entry_points
 
     from kale_nb.errors import EngineError, UsageError

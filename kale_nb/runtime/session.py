@@ -329,6 +329,7 @@ class Session:
             "warnings": self.warnings,
             "changed": sorted(changed),
             "used": sorted(self.used),
+            "origins": {n: self.incoming.names[n].origin for n in sorted({*changed, *self.used}) if n in self.incoming.names},
             "written": sorted(written),
         }
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kale_nb.engines.local.beside import Beside, Touched
 from kale_nb.engines.local.execution import Execution, Outcome
 from kale_nb.engines.local.kernels import Done, Ended, Kernel, KernelHost, Lost, Message, Printed
 from kale_nb.engines.local.kernelspecs import KernelCommand
@@ -127,6 +128,7 @@ class _Run:
         retries = {name: settings.retry for name, settings in self._settings.items() if settings.retry is not None}
         nodes = nodes_of(job.steps, {step.name: step.after for step in job.pipeline.steps}, retries)
         self._schedule = Schedule(nodes, jobs=self._jobs, fail_fast=job.fail_fast)
+        self._beside = Beside(job.pipeline)
         self._books = {book.step: book.notebook for book in job.stepbooks}
         values = {**job.params, "_kale_data": str(job.directory / "data")}
         self._params = {name: to_source(value) for name, value in values.items()}
@@ -211,7 +213,12 @@ class _Run:
         step = attempt.start.step
         del self._running[attempt.execution.kernel.number]
         self._copy_out(step, outcome)
+        torn = None
         if outcome.failure is None:
+            torn = self._beside.finished(step, read_report(self._job.directory / "data" / step).touched)
+        if torn is not None:
+            self._fail(attempt.start, outcome, torn, final=True)
+        elif outcome.failure is None:
             self._schedule.succeeded(step)
             self._tell_end(attempt.start, State.SUCCEEDED, outcome, None)
         elif self._interrupted or (self._schedule.stopping and outcome.failure.kind == "died"):
@@ -220,10 +227,10 @@ class _Run:
         else:
             self._fail(attempt.start, outcome, outcome.failure)
 
-    def _fail(self, start: Start, outcome: Outcome, failure: Failure) -> None:
+    def _fail(self, start: Start, outcome: Outcome, failure: Failure, *, final: bool = False) -> None:
         if self._explain is not None:
             failure = self._explain(self._job, start.step, failure)
-        again = self._schedule.failed(start.step, time.monotonic())
+        again = self._schedule.failed(start.step, time.monotonic(), final=final or failure.kind == "conflict")
         if again is not None:
             self._observe(
                 StepRetrying(time=time.time(), step=start.step, attempt=again.attempt, wait=again.wait, failure=failure)
@@ -289,6 +296,7 @@ class Report:
     metrics: Mapping[str, float] = field(default_factory=dict)
     result: tuple[str, str] | None = None
     warnings: tuple[str, ...] = ()
+    touched: Touched = field(default_factory=Touched)
 
 
 def read_report(folder: Path) -> Report:
@@ -304,6 +312,11 @@ def read_report(folder: Path) -> Report:
         metrics={str(name): value for name, value in (data.get("metrics") or {}).items()},
         result=(str(result[0]), str(result[1])) if isinstance(result, list) and len(result) == 2 else None,
         warnings=tuple(str(line) for line in data.get("warnings") or ()),
+        touched=Touched(
+            changed=frozenset(data.get("changed") or ()),
+            used=frozenset(data.get("used") or ()),
+            origins=data.get("origins") or {},
+        ),
     )
 
 

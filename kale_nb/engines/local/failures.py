@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from kale_nb.engines.local.outputs import without_ansi
+from kale_nb.errors import HINT
 from kale_nb.runs.events import Failure
 
-_OUR_FRAME = re.compile(r"^File \S*(?:/IPython/core/|/ipykernel/|/kale_nb/(?:runtime\.py|marshal/))")
+_OUR_FRAME = re.compile(r"^File .*?(?:/IPython/core/|/ipykernel/|/kale_nb/(?:runtime|marshal)[./])")
 _MAX_TRACEBACK = 200_000
 _OURS = ("kale-load", "kale-save")
+_MARSHAL = {"MarshalError": "marshal", "ConflictError": "conflict"}
+_ROUNDS_SHOWN = 2
 _INPUT = "StdinNotImplementedError"
 
 
@@ -42,10 +45,13 @@ def from_reply(cells: Sequence[Mapping[str, Any]], index: int, reply: Mapping[st
     tags = cell.get("metadata", {}).get("tags", [])
     name = str(reply.get("ename", "Error"))
     value = without_ansi(str(reply.get("evalue", "")))
-    if any(tag in _OURS for tag in tags) and name.endswith("Error"):
-        return Failure(kind="conflict" if name == "ConflictError" else "marshal", message=value or name)
+    if any(tag in _OURS for tag in tags) and name in _MARSHAL:
+        hint = next((line.removeprefix(HINT) for line in reply.get("traceback") or () if line.startswith(HINT)), None)
+        return Failure(kind=_MARSHAL[name], message=value or name, hint=hint)
     counted = {c["execution_count"]: c for c in cells if c.get("execution_count")}
     text = users_traceback(reply.get("traceback") or (), counted, place)
+    if "ExceptionGroup" in name and not text:
+        text = _printed_group(cell)
     number, line = _users_cell(cell), _last_line_in(reply.get("traceback") or (), counted, _users_cell(cell))
     message, hint = _in_words(name, value)
     return Failure(kind="exception", message=message, cell=number, line=line, traceback=text, hint=hint)
@@ -87,6 +93,22 @@ def timed_out(seconds: float | None, message: str, cell: Mapping[str, Any] | Non
     return Failure(kind="timeout", message=text, cell=None if cell is None else _users_cell(cell), hint=hint)
 
 
+def _printed_group(cell: Mapping[str, Any]) -> str:
+    """Return the traceback of an exception group, which IPython prints instead of reporting it, without IPython's frames."""
+    printed = "".join(str(o.get("text", "")) for o in cell.get("outputs") or () if o.get("name") == "stderr")
+    start = printed.rfind("  + Exception Group Traceback")
+    kept: list[str] = []
+    within: str | None = None
+    for line in without_ansi(printed[start:]).splitlines() if start >= 0 else ():
+        frame = re.match(r'([ |]*)File "', line)
+        if frame is not None:
+            within = f"{frame[1]}  " if "/IPython/core/" in line else None
+        if within is None or (frame is None and not line.startswith(within)):
+            within = None
+            kept.append(line)
+    return "\n".join(kept)
+
+
 def users_traceback(lines: Sequence[str], counted: Mapping[int, Mapping[str, Any]], place: Place) -> str:
     """Return an IPython traceback as plain text that speaks of the user's notebook.
 
@@ -99,10 +121,10 @@ def users_traceback(lines: Sequence[str], counted: Mapping[int, Mapping[str, Any
         text = f"{text[:half]}\n[...]\n{text[-half:]}"
     blocks: list[list[str]] = [[]]
     for line in text.splitlines():
-        if re.match(r"(File |Cell In\s?\[|Input In\s?\[)", line):
+        if re.match(r"\s*(File |Cell In\s?\[|Input In\s?\[)", line):
             blocks.append([])
         blocks[-1].append(line)
-    kept = [blocks[0]] + [block for block in blocks[1:] if not _is_ours(block, counted)]
+    kept = _without_repeats([blocks[0]] + [block for block in blocks[1:] if not _is_ours(block, counted)])
     # The exception's own lines end the last block; when that block goes they stay.
     if len(blocks) > 1 and kept[-1] is not blocks[-1]:
         tail = blocks[-1]
@@ -115,13 +137,35 @@ def users_traceback(lines: Sequence[str], counted: Mapping[int, Mapping[str, Any
 
 
 def _is_ours(block: list[str], counted: Mapping[int, Mapping[str, Any]]) -> bool:
-    if _OUR_FRAME.match(block[0]):
+    if _OUR_FRAME.match(block[0].lstrip()):
         return True
-    found = re.match(r"(?:Cell|Input) In\s?\[(\d+)\]", block[0])
+    found = re.match(r"\s*(?:Cell|Input) In\s?\[(\d+)\]", block[0])
     if found is None:
         return False
     tags = counted.get(int(found[1]), {}).get("metadata", {}).get("tags", [])
     return any(tag in _OURS for tag in tags)
+
+
+def _without_repeats(blocks: list[list[str]]) -> list[list[str]]:
+    """Leave out frames that repeat those before them, as a recursion without end makes thousands: rounds of up to four frames."""
+    kept: list[list[str]] = []
+    position = 0
+    while position < len(blocks):
+        for size in range(1, 5):
+            rounds = 1
+            first = blocks[position : position + size]
+            while blocks[position + rounds * size : position + (rounds + 1) * size] == first:
+                rounds += 1
+            if rounds > _ROUNDS_SHOWN + 1:
+                more = (rounds - _ROUNDS_SHOWN) * size
+                kept += first * _ROUNDS_SHOWN
+                kept.append([f"[{more} more frames like {'this one' if size == 1 else f'the last {size}'}]", ""])
+                position += rounds * size
+                break
+        else:
+            kept.append(blocks[position])
+            position += 1
+    return kept
 
 
 def _end_of_frame(block: list[str]) -> int:

@@ -118,10 +118,14 @@ class Schedule:
         """Take note that a running step has ended well."""
         self.states[step] = State.SUCCEEDED
 
-    def failed(self, step: StepName, now: float) -> Again | None:
-        """Take note that a running step has failed; return when it will be tried again, None when it will not."""
+    def failed(self, step: StepName, now: float, *, final: bool = False) -> Again | None:
+        """Take note that a running step has failed; return when it will be tried again, None when it will not.
+
+        Args:
+            final: trying again would change nothing.
+        """
         retry, attempt = self._nodes[step].retry, self._attempts[step]
-        if attempt <= retry.attempts and not self._stopped:
+        if attempt <= retry.attempts and not self._stopped and not final:
             wait = min(retry.max_interval, retry.interval * retry.factor ** (attempt - 1))
             self.states[step] = State.PENDING
             self._not_before[step] = now + wait
