@@ -8,6 +8,7 @@ come, or where an object without state is a marker that its module compares by i
 from __future__ import annotations
 
 import copyreg
+import functools
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,23 @@ def choose(cls: Any) -> Callable[[GraphPickler, Any], Any] | None:
     if cls.__module__ != "__main__" and stateless:
         return _reduce_marker
     return None
+
+
+def without_cached(cls: Any) -> Callable[[GraphPickler, Any], Any] | None:
+    """Give a way to trace instances that leaves out what `cached_property` has stored: computing it is reading, not changing."""
+    if cls.__reduce_ex__ is not object.__reduce_ex__ or _defines(cls, "__getstate__") and cls.__getstate__ is not object.__getstate__:
+        return None
+    cached = frozenset(n for base in cls.__mro__ for n, v in vars(base).items() if isinstance(v, functools.cached_property))
+    if not cached:
+        return None
+
+    def reduce(pickler: GraphPickler, value: Any) -> Any:
+        make, args, state, *rest = value.__reduce_ex__(5)
+        if isinstance(state, dict):
+            state = {n: v for n, v in state.items() if n not in cached}
+        return (make, args, state, *rest)
+
+    return reduce
 
 
 def _defines(cls: type, name: str) -> bool:

@@ -191,7 +191,8 @@ class GraphPickler(pickle.Pickler):
             return None
         if issubclass(cls, types.ModuleType):
             return definitions.reduce_module
-        return instances.choose(cls)
+        chosen = instances.choose(cls)
+        return instances.without_cached(cls) if chosen is None and self.tracing else chosen
 
     def token(self, value: object) -> str:
         """Give the identity token of a definition; digests do without."""

@@ -284,3 +284,15 @@ def test_trace_copies_no_large_array():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 3_000_000
+
+
+def test_reading_a_cached_property_is_no_change_and_setting_an_attribute_is():
+    main = notebook(
+        "import functools\nclass Graph:\n    def __init__(self): self.edges = [1]\n"
+        "    @functools.cached_property\n    def size(self): return len(self.edges)\ng = Graph()"
+    )
+    before = trace(main["g"], main=main, by_reference=[])
+    assert main["g"].size == 1
+    assert trace(main["g"], main=main, by_reference=[]).digest == before.digest
+    main["g"].edges.append(2)
+    assert trace(main["g"], main=main, by_reference=[]).digest != before.digest
