@@ -9,11 +9,12 @@ pip := $(bin)/python -m pip --disable-pip-version-check -qq
 sources := pyproject.toml setup.cfg
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint types contracts docs clean
+.PHONY: help demo test quick check lint types contracts docs clean
 
 help:
 	@echo "make demo    install kale-nb into $(VENV) and run the example notebook as a pipeline"
 	@echo "make test    install what the tests need and run them all"
+	@echo "make quick   the part of the tests that takes seconds"
 	@echo "make check   lint, types, import contracts and generated docs"
 	@echo "make docs    write the generated docs anew"
 	@echo "make clean   remove $(VENV) and what the tools left"
@@ -23,8 +24,14 @@ demo: $(VENV)/installed-examples
 
 # The fast part needs no kernel; the other one starts a kernel or more a test. PYTEST_ARGS goes to both: make test PYTEST_ARGS="-k marks"
 test: $(VENV)/installed-test
-	$(bin)/pytest -q -n 2 -m "not kernel" $(PYTEST_ARGS)
-	$(bin)/pytest -q -n 2 -m kernel $(PYTEST_ARGS)
+	@failed=0; set -x; \
+	$(bin)/pytest -q -n 2 -m "not kernel" $(PYTEST_ARGS) || failed=1; \
+	$(bin)/pytest -q -n 2 -m kernel $(PYTEST_ARGS) || failed=1; \
+	{ set +x; } 2>/dev/null; exit $$failed
+
+# What takes seconds: no kernel, and without the hundreds of notebooks that run both ways.
+quick: $(VENV)/installed-test
+	$(bin)/pytest -q -n 2 -m "not kernel" --ignore=tests/differential $(PYTEST_ARGS)
 
 check: lint types contracts docs-current
 
