@@ -27,6 +27,8 @@ HEAD = """<!-- Written by docs/generate.py from the rules in the code; edit thos
 
 What `kale check` finds, by code. An **error** stops the compile: the pipeline would fail, or mean something else than the notebook.
 A **warning** is told and the run goes on; a **note** is for your information. `kale explain CODE` prints one of these entries.
+
+In the examples a blank line parts two cells; `# tags: ...` stands for the tags of the cell below it.
 """
 
 

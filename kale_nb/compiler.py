@@ -14,9 +14,11 @@ from kale_nb.annotations.marks import Marked
 from kale_nb.annotations.reading import read_marks
 from kale_nb.diagnostics import CompileError, Diagnostic, has_errors
 from kale_nb.errors import SourceError
+from kale_nb.lowering.graph import CHAIN
 from kale_nb.lowering.lower import Lowered, lower
 from kale_nb.pipeline import codec
 from kale_nb.pipeline.model import Pipeline
+from kale_nb.source.cells import Source
 from kale_nb.source.notebook import read_notebook
 from kale_nb.stepbooks.build import build_stepbooks
 from kale_nb.stepbooks.model import Stepbook
@@ -45,13 +47,18 @@ class Compiled:
 
 def check(path: str | Path) -> Checked:
     """Find everything there is to say about a notebook. SourceError when it cannot be read."""
-    _, lowered = _lower(path)
+    return check_source(read_notebook(path))
+
+
+def check_source(source: Source) -> Checked:
+    """Find everything there is to say about a source that was read."""
+    _, lowered = _lower(source)
     return Checked(pipeline=lowered.pipeline, diagnostics=lowered.diagnostics)
 
 
 def compile_notebook(path: str | Path) -> Compiled:
     """Compile a notebook. CompileError with all diagnostics when it has errors, SourceError when it cannot be read."""
-    marked, lowered = _lower(path)
+    marked, lowered = _lower(read_notebook(path))
     if lowered.pipeline is None or has_errors(lowered.diagnostics):
         raise CompileError(lowered.diagnostics)
     return Compiled(
@@ -59,11 +66,14 @@ def compile_notebook(path: str | Path) -> Compiled:
     )
 
 
-def _lower(path: str | Path) -> tuple[Marked, Lowered]:
-    marked, findings = read_marks(read_notebook(path))
+def _lower(source: Source) -> tuple[Marked, Lowered]:
+    marked, findings = read_marks(source)
     lowered = lower(marked)
+    found = (*findings, *lowered.diagnostics)
+    if has_errors(found):
+        found = tuple(d for d in found if d.rule is not CHAIN)
     ordered = sorted(
-        (*findings, *lowered.diagnostics),
+        found,
         key=lambda d: (d.location.cell or 0, d.location.line or 0, d.location.column or 0, d.rule.code),
     )
     return marked, Lowered(pipeline=lowered.pipeline, traced=lowered.traced, modules=lowered.modules, diagnostics=tuple(ordered))

@@ -21,7 +21,7 @@ BAD_VALUE = rule(
     Severity.ERROR,
     what="A setting of a step has no value, or one that cannot be read.",
     why="The step would silently run without what was asked for.",
-    example="%%step train --timeout soon\nfit()",
+    example="%%step train --timeout soon\nx = 1",
     mend="Give the value in the form that the message shows, such as `--timeout 10m` or the tag `limit:cpu:2`.",
 )
 CONFLICT = rule(
@@ -30,7 +30,7 @@ CONFLICT = rule(
     Severity.ERROR,
     what="Two marks of one step, or two `%pipeline` lines, give different values to one setting.",
     why="Which of them counts would depend on the order of the cells.",
-    example="%%step train --image python:3.11\nfit()\n%%step train --image python:3.12\nscore()",
+    example="%%step train --image python:3.11\nx = 1\n\n%%step train --image python:3.12\nprint(x)",
     mend="Keep one of the two.",
 )
 

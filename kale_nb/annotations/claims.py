@@ -19,7 +19,7 @@ BAD_NAME = rule(
     Severity.ERROR,
     what="A step's name is missing or holds characters that no step name may have.",
     why="The name becomes a file, a graph node and, on a cluster, a pod.",
-    example="%%step train/v2\nfit()",
+    example="%%step train/v2\nx = 1",
     mend="Use letters and digits of any script, `_` and `-`.",
 )
 NEAR_MISS = rule(
@@ -28,7 +28,7 @@ NEAR_MISS = rule(
     Severity.WARNING,
     what="A tag or cell magic is no mark but looks like a slip of one.",
     why="It is ignored, so its cell silently belongs to the step above.",
-    example="%%stp train\nfit()",
+    example="%%step load\nx = 1\n\n%%stp train\nprint(x)",
     mend="Write the mark as the hint shows, or rename a tag of your own.",
 )
 

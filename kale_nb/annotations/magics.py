@@ -138,9 +138,7 @@ def _near_miss(reading: CellReading, row: int, match: re.Match[str]) -> None:
         wanted = f"%%{meant} {rest}".strip()
         written = reading.lines[row].strip()
         reading.problems.append(
-            place.report(
-                NEAR_MISS, f"`{written}` is no mark; did you mean `{wanted}`?", f"write `{wanted}` if it is meant for us"
-            )
+            place.report(NEAR_MISS, f"`{written}` is no mark; did you mean `{wanted}`?", f"write `{wanted}` if a mark is meant")
         )
     elif lowered == "pipeline":
         place = reading.place(row, match.start(0) + len(match.group(1)), match.end(3))

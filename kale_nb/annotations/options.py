@@ -26,7 +26,7 @@ BAD_MARK = rule(
     Severity.ERROR,
     what="The line of a mark magic cannot be read: an unknown option, a missing name, an open quote, a word too many.",
     why="What was asked for would be lost.",
-    example="%%step train --afetr load\nfit()",
+    example="%%step load\nx = 1\n\n%%step train --afetr load\nprint(x)",
     mend="Write the line as the hint shows.",
 )
 

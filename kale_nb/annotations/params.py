@@ -26,7 +26,7 @@ NOT_RECOMPUTED = rule(
     Severity.WARNING,
     what="A parameters cell computes a value from a parameter.",
     why="`-p name=value` sets the parameter after the cell, so the computed value stays what the default made of it.",
-    example="%%parameters\nepochs = 3\nsteps = [e * 100 for e in range(epochs)]\n%%step train\nprint(steps)",
+    example="%%parameters\nepochs = 3\nsteps = [e * 100 for e in range(epochs)]\n\n%%step train\nprint(steps)",
     mend="Compute it in a step, or in an imports or functions cell.",
 )
 
@@ -170,14 +170,14 @@ class _Reader:
         if not from_params:
             return
         self.computed.add(name) if severity is Severity.WARNING else None
-        source = ", ".join(dict.fromkeys(from_params))
+        source = "`, `".join(dict.fromkeys(from_params))
         first = from_params[0]
         own = f", or set it too: `-p {name}=...`" if severity is Severity.NOTE else ""
         place = self.place(statement)
         self.found.append(
             place.report(
                 NOT_RECOMPUTED,
-                f"`{name}` is computed from {source} here; a run with `-p {first}=...` does not compute it again",
+                f"`{name}` is computed from `{source}` here; a run with `-p {first}=...` does not compute it again",
                 f"compute `{name}` in a step{own}",
                 severity,
             )

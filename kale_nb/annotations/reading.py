@@ -40,7 +40,7 @@ NO_CELLS = rule(
     Severity.ERROR,
     what="The notebook has no cells, or none that holds code.",
     why="There is nothing to run.",
-    example="# a notebook of markdown cells only",
+    example="# markdown cell\nThe results of last week.",
     mend="Give a notebook with code cells.",
 )
 TWO_STEPS = rule(
@@ -67,7 +67,7 @@ COLLISION = rule(
     Severity.ERROR,
     what="Two step names are the same once they are spelled for Kubernetes.",
     why="On a cluster the two would be one; here their files would be mixed up on systems that ignore case.",
-    example="%%step Train_1\nx = 1\n%%step train-1\ny = 2",
+    example="%%step Train_1\nx = 1\n\n%%step train-1\ny = 2",
     mend="Rename one of them.",
 )
 BEFORE_MARKS = rule(
@@ -76,7 +76,7 @@ BEFORE_MARKS = rule(
     Severity.ERROR,
     what="Code stands before the first mark.",
     why="It belongs to no step, so no step would run it.",
-    example="x = 1\n%%step train\nprint(x)",
+    example="x = 1\n\n%%step train\nprint(x)",
     mend="Mark the cell: `imports` or `functions` for what every step needs, `step:NAME`, `parameters`, or `skip`.",
 )
 EARLY_METRICS = rule(
@@ -85,7 +85,7 @@ EARLY_METRICS = rule(
     Severity.ERROR,
     what="A metrics cell stands before any step.",
     why="Metrics are taken at the end of the step above them.",
-    example="%%metrics\nprint(1)\n%%step train\nx = 1",
+    example="%%metrics\nprint(1)\n\n%%step train\nx = 1",
     mend="Move it below the step whose values it prints.",
 )
 NO_STEPS = rule(
@@ -103,7 +103,7 @@ NO_STEP_HERE = rule(
     Severity.WARNING,
     what="A `prev:` or a setting stands on a cell that belongs to no step.",
     why="There is no step that could wait or be configured, so the mark does nothing.",
-    example="# tags: imports, prev:load\nimport os",
+    example="# tags: imports, prev:load\nimport os\n\n%%step load\nprint(os.sep)",
     mend="Move the tag to a cell of the step that it is meant for.",
 )
 ON_TEXT = rule(
@@ -112,7 +112,7 @@ ON_TEXT = rule(
     Severity.WARNING,
     what="A mark stands on a markdown or raw cell.",
     why="Only code cells can be marked; the mark does nothing.",
-    example="# tags of a markdown cell: step:load",
+    example="# markdown cell, tags: step:load\nWhere the data come from.\n\n%%step load\nx = 1",
     mend="Move the tag to the code cell.",
 )
 AFTER_SKIP = rule(
@@ -121,7 +121,7 @@ AFTER_SKIP = rule(
     Severity.NOTE,
     what="A code cell without a mark follows a skip cell.",
     why="It is not skipped: it belongs to the step above the skip cell, which may not be what was meant.",
-    example="%%step load\nx = 1\n%%skip\nprint(x)",
+    example="%%step load\nx = 1\n\n%%skip\nprint(x)\n\ny = x + 1",
     mend="Mark it: `skip`, or the step that it belongs to.",
 )
 EMPTY_MARK = rule(
@@ -130,7 +130,7 @@ EMPTY_MARK = rule(
     Severity.WARNING,
     what="A tag `step:` or `block:` names no step.",
     why="Its cell is read as if it had no mark.",
-    example="%%step load\nx = 1\n# tags: block:\nprint(x)",
+    example="%%step load\nx = 1\n\n# tags: step:\nprint(x)",
     mend="Name the step, or remove the tag.",
 )
 PREV_UNMARKED = rule(
@@ -139,7 +139,7 @@ PREV_UNMARKED = rule(
     Severity.WARNING,
     what="A `prev:` stands on a cell that names no step itself.",
     why="It counts for the step above, which is right only if a step mark was not forgotten.",
-    example="%%step load\nx = 1\n# tags: prev:load\nprint(x)",
+    example="%%step load\nx = 1\n\n%%step train --after load\ny = x\n\n# tags: prev:load\nprint(y)",
     mend="Add `step:NAME` to the cell.",
 )
 
@@ -253,8 +253,8 @@ class _Reading:
                 self.problems.append(
                     other.place.report(
                         TWO_STEPS,
-                        f"the cell is marked for step {first.step} and for step {other.step}",
-                        "split it or keep one mark",
+                        f"the cell is marked for step `{first.step}` and for step `{other.step}`",
+                        "keep one mark, or split the cell in two",
                     )
                 )
         elif roles == {Role.IMPORTS, Role.FUNCTIONS}:
@@ -269,7 +269,9 @@ class _Reading:
         elif len(roles) == 2 and roles != {Role.STEP, Role.METRICS}:
             self.problems.append(
                 other.place.report(
-                    TWO_ROLES, f"the cell is marked `{first.spelled}` and `{other.spelled}`", "split it or keep one mark"
+                    TWO_ROLES,
+                    f"the cell is marked `{first.spelled}` and `{other.spelled}`",
+                    "keep one mark, or split the cell in two",
                 )
             )
 
@@ -280,7 +282,7 @@ class _Reading:
                 self.before_marks(cell, marks)
             return _Standing()
         if self.skipping and not idle:
-            owner = f"step {self.above.step}" if self.above.step is not None else f"the {self.above.role.value} cell"
+            owner = f"step `{self.above.step}`" if self.above.step is not None else f"the {self.above.role.value} cell"
             message = f"the cell has no mark; it belongs to {owner} above the skip cell"
             self.problems.append(place.report(AFTER_SKIP, message, "tag it `skip` if it should not run"))
         return self.above
@@ -322,7 +324,7 @@ class _Reading:
         self.problems.append(
             wanted.place.report(
                 PREV_UNMARKED,
-                f"`{wanted.spelled}` stands on a cell that names no step; it counts for step {step} above",
+                f"`{wanted.spelled}` stands on a cell that names no step; it counts for step `{step}` above",
                 "add `step:NAME` to the cell if it was meant to be a step of its own",
             )
         )
@@ -360,6 +362,14 @@ class _Reading:
         )
         return marked, tuple(sorted(self.problems, key=_order))
 
+    def name_place(self, step: StepMarks) -> Place:
+        """Where the name of a step is written first, with its line when it is written in a magic."""
+        at = step.location
+        if at.cell is None or at.line is None or at.column is None:
+            return Place(location=at)
+        line = self.source.cells[at.cell - 1].source.split("\n")[at.line - 1]
+        return Place(location=at, source_line=line, end_column=at.column + len(step.name))
+
     def check_whole(self, steps: Sequence[StepMarks]) -> None:
         whole = Place(location=Location(path=self.source.path))
         if not any(cell.cell.kind is CellKind.CODE for cell in self.cells):
@@ -378,10 +388,10 @@ class _Reading:
             first = seen.setdefault(safe, step)
             if first is not step:
                 self.problems.append(
-                    Place(location=step.location).report(
+                    self.name_place(step).report(
                         COLLISION,
-                        f"step {step.name} and step {first.name} are both `{safe}` once made safe for Kubernetes",
-                        f"rename one; {first.name} stands at {first.location}",
+                        f"steps `{step.name}` and `{first.name}` are both `{safe}` once made safe for Kubernetes",
+                        f"rename one of them; `{first.name}` stands in cell {first.location.cell}",
                     )
                 )
 

@@ -25,7 +25,7 @@ UNKNOWN_KEY = rule(
     Severity.WARNING,
     what="The notebook's `kubeflow_notebook` metadata holds a key that no version of Kale wrote.",
     why="It is ignored, and is most likely a slip.",
-    example='%pipeline --name demo\n# and in the notebook\'s metadata: "kubeflow_notebook": {"pipline_name": "demo"}',
+    example='# notebook metadata: {"kubeflow_notebook": {"pipline_name": "demo"}}\n\n%%step load\nx = 1',
     mend="Correct the key or remove it.",
 )
 UNUSED_KEY = rule(
@@ -34,7 +34,7 @@ UNUSED_KEY = rule(
     Severity.WARNING,
     what="The notebook's metadata asks for something of Kale's that has no meaning here.",
     why="The notebook runs, but without it.",
-    example='# in the notebook\'s metadata: "kubeflow_notebook": {"katib_run": true}',
+    example='# notebook metadata: {"kubeflow_notebook": {"katib_run": true}}\n\n%%step load\nx = 1',
     mend="Do what the message says, then remove the key.",
 )
 BAD_METADATA = rule(
@@ -43,7 +43,7 @@ BAD_METADATA = rule(
     Severity.WARNING,
     what="A notebook-level setting has a value of the wrong kind.",
     why="It is ignored.",
-    example='# in the notebook\'s metadata: "kubeflow_notebook": {"pipeline_name": 3}',
+    example='# notebook metadata: {"kubeflow_notebook": {"pipeline_name": 3}}\n\n%%step load\nx = 1',
     mend="Give the value as the message says.",
 )
 

@@ -75,7 +75,7 @@ def read_tags(cell: Cell, path: str) -> CellMarks:
         elif (meant := likely_meaning(tag)) is not None:
             problems.append(
                 place.report(
-                    NEAR_MISS, f"the tag `{tag}` is no mark; did you mean `{meant}`?", f"write `{meant}` if it is meant for us"
+                    NEAR_MISS, f"the tag `{tag}` is no mark; did you mean `{meant}`?", f"write `{meant}` if a mark is meant"
                 )
             )
     problems += _not_text(cell, place)

@@ -129,7 +129,7 @@ def _open_cell_magic(above: int, name: str, line: str, body: str) -> ast.Module 
     }:
         pass
     else:
-        statements.append(_opaque(above))
+        statements.append(opaque(above))
     return ast.Module(body=statements, type_ignores=[])
 
 
@@ -147,7 +147,7 @@ class _OpenMagics(ast.NodeTransformer):
         if method in {"system", "getoutput"} and args:
             return list(_soft_reads(args[0], node.lineno)) or node
         if method in {"run_cell", "run_code", "ex", "ev", "safe_execfile", "push", "run_cell_magic", "magic", "run_cell_async"}:
-            return [_opaque(node.lineno), node]
+            return [opaque(node.lineno), node]
         return node
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | list[ast.stmt]:
@@ -183,7 +183,7 @@ class _OpenMagics(ast.NodeTransformer):
                 return [_as_function("", inner.body, node.lineno)]
             return inner.body
         if name in {"run", "load", "pylab", "store", "recall", "rerun", "macro", "edit"}:
-            return [*reads, _opaque(node.lineno)]
+            return [*reads, opaque(node.lineno)]
         if name in {"pinfo", "pinfo2", "psource", "pdoc", "pdef"}:
             return [soft_read([line.strip().split(".")[0]], node.lineno)] if line.strip() else node
         if name == "reset":
@@ -245,7 +245,7 @@ def soft_read(names: list[str], line: int, column: int = 0) -> ast.stmt:
     return _place(ast.Expr(value=call), line, column)
 
 
-def _opaque(line: int) -> ast.stmt:
+def opaque(line: int) -> ast.stmt:
     call = ast.Call(func=ast.Name(id=OPAQUE_CALL, ctx=ast.Load()), args=[], keywords=[])
     return _place(ast.Expr(value=call), line)
 

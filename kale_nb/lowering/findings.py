@@ -37,6 +37,15 @@ class Speaker:
         return Location(path=self.path, cell=place.cell, line=place.line, column=place.column)
 
 
+def spoken(place: Place | None) -> str:
+    """Say where something stands, in brackets after its mention: ` (cell 2, line 3)`; nothing when there is no place.
+
+    >>> spoken(Place(2, 3, 1))
+    ' (cell 2, line 3)'
+    """
+    return f" (cell {place.cell}, line {place.line})" if place is not None else ""
+
+
 def quoted(names: tuple[StepName, ...] | list[StepName]) -> str:
     """Join step names for a message: `a`, `a and b`, `a, b and c`.
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from kale_nb.annotations.marks import Marked, StepMarks
-from kale_nb.diagnostics import Diagnostic, Severity, rule
+from kale_nb.annotations.marks import After, Marked, StepMarks
+from kale_nb.dataflow.facts import Place
+from kale_nb.diagnostics import Diagnostic, Rule, Severity, rule
 from kale_nb.location import Location
+from kale_nb.lowering.findings import Speaker
 from kale_nb.names import StepName
-from kale_nb.pipeline.order import find_cycles
+from kale_nb.pipeline.order import find_cycles, sort_steps
 
 UNKNOWN = rule(
     "KN201",
@@ -18,7 +22,7 @@ UNKNOWN = rule(
     what="A `prev:` or `--after` names a step that does not exist.",
     why="The order that you asked for cannot be kept, so the step could run too early.",
     example="%%step load\nx = 1\n\n%%step train --after laod\nprint(x)",
-    mend="Correct the name; the message lists the nearest ones.",
+    mend="Correct the name; the hint lists the nearest ones.",
 )
 SELF = rule(
     "KN202",
@@ -53,58 +57,97 @@ CHAIN = rule(
     Severity.NOTE,
     what="No step has a `prev:` or `--after`, so the steps run one after another in notebook order.",
     why="That is the safe reading, but nothing runs in parallel.",
-    example="%%step a\nx = 1\n\n%%step b\nprint(x)",
+    example="%%step load\nx = 1\n\n%%step train\nprint(x)",
     mend="Mark which step follows which (`prev:NAME` or `--after NAME`); steps that do not wait for each other run side by side.",
 )
 
 
-def resolve_order(marked: Marked) -> tuple[dict[StepName, tuple[StepName, ...]], bool, tuple[Diagnostic, ...]]:
-    """Return each step's predecessors in source order, whether the order was marked at all, and what is wrong with it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """The order that the marks ask for.
 
-    Unknown and self references are left out of the result; the steps of a cycle are kept (callers stop at errors).
+    Attributes:
+        after: each step's predecessors in source order, without unknown ones, and without those that close a circle.
+        explicit: some step asks for an order.
+        doubtful: steps whose ancestors are not known for sure, since a mark of theirs, or of an ancestor, is wrong.
     """
+
+    after: dict[StepName, tuple[StepName, ...]]
+    explicit: bool
+    doubtful: frozenset[StepName] = frozenset()
+
+
+def resolve_order(marked: Marked, speaker: Speaker) -> tuple[Order, tuple[Diagnostic, ...]]:
+    """Return the order of the steps and what is wrong with it. The order is one that can be analysed even then."""
     names = [s.name for s in marked.steps]
-    explicit = any(s.after for s in marked.steps)
-    findings: list[Diagnostic] = []
-    if not explicit:
-        if len(names) > 2:
-            first = marked.steps[0].location
-            where = Location(path=first.path, cell=first.cell)
-            hint = "mark which step follows which (`prev:NAME` or `--after NAME`); steps that do not wait for each other run in parallel"
-            findings.append(
-                Diagnostic(rule=CHAIN, message="no order is marked: the steps run in notebook order", location=where, hint=hint)
-            )
-        return {n: (names[i - 1],) if i else () for i, n in enumerate(names)}, False, tuple(findings)
+    if not any(s.after for s in marked.steps):
+        chain: dict[StepName, tuple[StepName, ...]] = {n: (names[i - 1],) if i else () for i, n in enumerate(names)}
+        return Order(after=chain, explicit=False), _chain_note(marked)
+    known = set(names)
+    elsewhere = _claimed_elsewhere(marked) - known
+    rank = {n: i for i, n in enumerate(names)}
     after: dict[StepName, tuple[StepName, ...]] = {}
-    for step in marked.steps:
-        good, bad = _one_step(step, names)
-        findings += bad
-        after[step.name] = tuple(sorted(good, key=names.index))
-    findings += _cycles(marked, after)
-    return after, True, tuple(findings)
-
-
-def _one_step(step: StepMarks, names: Sequence[StepName]) -> tuple[list[StepName], list[Diagnostic]]:
-    good: list[StepName] = []
     findings: list[Diagnostic] = []
-    seen: set[tuple[StepName, int | None]] = set()
-    for mark in step.after:
-        if mark.name == step.name:
-            hint = "name the step that must run before it, or drop the mark"
-            findings.append(
-                Diagnostic(rule=SELF, message=f"step `{step.name}` waits for itself", location=mark.location, hint=hint)
-            )
-        elif mark.name not in names:
-            message = f"step `{step.name}` waits for `{mark.name}`, which no cell marks as a step"
-            findings.append(Diagnostic(rule=UNKNOWN, message=message, location=mark.location, hint=_nearest(mark.name, names)))
-        else:
+    doubtful: set[StepName] = set()
+    for step in marked.steps:
+        good: list[StepName] = []
+        seen: set[tuple[StepName, int | None]] = set()
+        for mark in step.after:
+            if mark.name not in known or mark.name == step.name:
+                doubtful.add(step.name)
+                if mark.name not in elsewhere:
+                    findings.append(_wrong(step, mark, names, speaker))
+                continue
             if (mark.name, mark.location.cell) in seen:
                 message = f"step `{step.name}` waits for `{mark.name}` twice"
-                findings.append(Diagnostic(rule=DOUBLE, message=message, location=mark.location, hint="drop one of the two"))
+                findings.append(_at_mark(DOUBLE, mark, message, "drop one of the two, or name the step that was meant", speaker))
             seen.add((mark.name, mark.location.cell))
-            if mark.name not in good:
-                good.append(mark.name)
-    return good, findings
+            good.append(mark.name)
+        after[step.name] = tuple(sorted(set(good), key=rank.__getitem__))
+    findings += _cycles(marked, after, speaker)
+    ordered = set(sort_steps(after))
+    tangled = [n for n in names if n not in ordered]
+    doubtful.update(tangled)
+    for name in tangled:
+        after[name] = tuple(p for p in after[name] if p in ordered or rank[p] < rank[name])
+    for name in sort_steps(after):
+        if any(p in doubtful for p in after[name]):
+            doubtful.add(name)
+    return Order(after=after, explicit=True, doubtful=frozenset(doubtful)), tuple(findings)
+
+
+def _chain_note(marked: Marked) -> tuple[Diagnostic, ...]:
+    if len(marked.steps) < 2:
+        return ()
+    first = marked.steps[0].location
+    message = "no `prev:` or `--after` is given, so the steps run one after another, in notebook order"
+    hint = "to run steps in parallel, mark which step follows which: tag `prev:NAME`, or `%%step ... --after NAME`"
+    return (Diagnostic(rule=CHAIN, message=message, location=Location(path=first.path, cell=first.cell), hint=hint),)
+
+
+def _claimed_elsewhere(marked: Marked) -> set[str]:
+    """Names of steps whose mark is reported as wrong elsewhere: the second one on its cell, or not on its first line."""
+    tagged = {t.split(":", 1)[1].strip() for c in marked.cells for t in c.cell.tags if t.startswith(("step:", "block:"))}
+    return tagged | {name for c in marked.cells if "%%step" in c.cell.source for name in _MAGIC.findall(c.cell.source)}
+
+
+_MAGIC = re.compile(r"^\s*%%step\s+(\S+)", re.MULTILINE)
+
+
+def _at_mark(rule: Rule, mark: After, message: str, hint: str, speaker: Speaker) -> Diagnostic:
+    """Make a finding at a `prev:` or a name of `--after`; only the second has a line."""
+    at = mark.location
+    if at.cell is None or at.line is None or at.column is None:
+        return Diagnostic(rule=rule, message=message, location=at, hint=hint)
+    return speaker.say(rule, Place(at.cell, at.line, at.column, at.column + len(mark.name)), message, hint)
+
+
+def _wrong(step: StepMarks, mark: After, names: Sequence[StepName], speaker: Speaker) -> Diagnostic:
+    if mark.name == step.name:
+        hint = "name the step that must run before it, or drop the mark"
+        return _at_mark(SELF, mark, f"step `{step.name}` waits for itself", hint, speaker)
+    message = f"step `{step.name}` waits for `{mark.name}`, but no cell is marked as step `{mark.name}`"
+    return _at_mark(UNKNOWN, mark, message, _nearest(mark.name, names), speaker)
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:
@@ -116,15 +159,15 @@ def _nearest(name: str, names: Sequence[str]) -> str:
     return f"the steps are {shown}"
 
 
-def _cycles(marked: Marked, after: dict[StepName, tuple[StepName, ...]]) -> Iterator[Diagnostic]:
+def _cycles(marked: Marked, after: dict[StepName, tuple[StepName, ...]], speaker: Speaker) -> Iterator[Diagnostic]:
     by_name = {s.name: s for s in marked.steps}
+    rank = {s.name: i for i, s in enumerate(marked.steps)}
     for cycle in find_cycles(after):
-        circle = " -> ".join(f"`{n}`" for n in (*cycle, cycle[0]))
-        step = by_name[cycle[-1]]
-        mark = next((a for a in step.after if a.name in cycle), None)
-        yield Diagnostic(
-            rule=CYCLE,
-            message=f"the steps wait for each other in a circle: {circle}",
-            location=mark.location if mark else step.location,
-            hint="drop one of these marks",
-        )
+        waiting = tuple(reversed(cycle))
+        first = min(range(len(waiting)), key=lambda i: rank[waiting[i]])
+        members = waiting[first:] + waiting[:first]
+        shown = [f"`{n}`" for n in (*members[1:], members[0])]
+        circle = ", which waits for ".join(shown)
+        message = f"step `{members[0]}` waits for {circle}: none of them could ever start"
+        mark = next(a for a in by_name[members[0]].after if a.name == members[1])
+        yield _at_mark(CYCLE, mark, message, f"drop one of these {len(members)} marks", speaker)

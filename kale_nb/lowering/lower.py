@@ -1,17 +1,19 @@
 """Marks and data flow become a `Pipeline`.
 
 `lower` parses every code cell, reads the facts of the prelude and of each step, runs every check and returns the pipeline with all
-findings. The pipeline is None when the graph itself is broken (a syntax error, an unknown `prev`, a cycle): then there is nothing to infer.
+findings. The pipeline is None when the graph itself is broken (an unknown `prev`, a cycle); what does not depend on the broken part is
+judged all the same, so that one mistake does not hide the others, and nothing is said that may only follow from it (see `_Doubt`).
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kale_nb.annotations.marks import Marked, MarkedCell, Role
 from kale_nb.annotations.params import read_params
+from kale_nb.dataflow.broken import stand_in, words_of
 from kale_nb.dataflow.facts import BlockFacts, Place
 from kale_nb.dataflow.flow import Flow, StepBlock, infer
 from kale_nb.dataflow.text import TextError, parse_cell
@@ -51,20 +53,34 @@ class _Blocks:
     last_bind: dict[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """What cannot be judged because of mistakes reported elsewhere.
+
+    Attributes:
+        names: words of cells that are not Python, and names bound by code that belongs to no step.
+        steps: those whose ancestors are not known.
+    """
+
+    names: frozenset[str]
+    steps: frozenset[StepName]
+
+
 def lower(marked: Marked) -> Lowered:
     """Turn a marked source into a pipeline. Pure; never raises for anything the author wrote."""
     speaker = Speaker(marked)
-    trees, syntax = _parse(marked, speaker)
-    after, explicit, order_findings = graph.resolve_order(marked)
+    trees, broken, syntax = _parse(marked, speaker)
+    order, order_findings = graph.resolve_order(marked, speaker)
     params, param_findings = read_params(marked.cells, marked.source.path)
     findings = [*syntax, *order_findings, *param_findings]
-    if has_errors(order_findings) or not marked.steps:
+    if not marked.steps:
         return Lowered(pipeline=None, traced={}, modules={}, diagnostics=tuple(findings))
-    blocks = _facts(marked, trees, after)
+    blocks = _facts(marked, trees, order.after)
     flow = infer(blocks.steps, blocks.prelude)
-    if not syntax:
-        findings += _check(marked, blocks, flow, speaker)
-    steps = tuple(_step(i, marked, block, flow, speaker) for i, block in enumerate(blocks.steps))
+    findings += _check(blocks, flow, _Doubt(broken | _homeless(marked, trees), order.doubtful), speaker)
+    if has_errors(order_findings):
+        return Lowered(pipeline=None, traced={}, modules={}, diagnostics=tuple(findings))
+    steps = tuple(_step(i, marked, block, flow, trees, speaker) for i, block in enumerate(blocks.steps))
     settings = marked.settings
     pipeline = Pipeline(
         name=settings.name or marked.source.stem,
@@ -79,26 +95,35 @@ def lower(marked: Marked) -> Lowered:
         volumes=settings.volumes,
         marshal_volume=settings.marshal_volume,
         autosnapshot=settings.autosnapshot,
-        explicit_order=explicit,
+        explicit_order=order.explicit,
     )
     modules = {b.name: _modules_before(b, blocks.steps) for b in blocks.steps}
     return Lowered(pipeline=pipeline, traced=dict(flow.traced), modules=modules, diagnostics=tuple(findings))
 
 
-def _parse(marked: Marked, speaker: Speaker) -> tuple[dict[int, ast.Module], list[Diagnostic]]:
+def _parse(marked: Marked, speaker: Speaker) -> tuple[dict[int, ast.Module], frozenset[str], list[Diagnostic]]:
+    """Parse every code cell. One that is not Python is told, has a stand-in among the trees, and its words are returned."""
     trees: dict[int, ast.Module] = {}
+    words: set[str] = set()
     findings: list[Diagnostic] = []
     for cell in marked.cells:
-        if cell.role in (Role.TEXT, Role.NOTHING):
+        if cell.role is Role.TEXT:
             continue
         parsed = parse_cell(cell.code)
-        if isinstance(parsed, TextError):
-            if cell.role is not Role.SKIP:
-                place = Place(cell.cell.index, parsed.line, max(1, parsed.column), parsed.end_column)
-                findings.append(speaker.say(SYNTAX, place, parsed.message, "correct the cell; a cell tagged `skip` is not read"))
-            continue
-        trees[cell.cell.index] = parsed
-    return trees, findings
+        if not isinstance(parsed, TextError):
+            trees[cell.cell.index] = parsed
+        elif cell.role is not Role.SKIP:
+            trees[cell.cell.index] = stand_in(cell.code)
+            words |= words_of(cell.code)
+            place = Place(cell.cell.index, parsed.line, max(1, parsed.column), parsed.end_column)
+            findings.append(speaker.say(SYNTAX, place, parsed.message, "correct the cell; a cell tagged `skip` is not read"))
+    return trees, frozenset(words), findings
+
+
+def _homeless(marked: Marked, trees: dict[int, ast.Module]) -> frozenset[str]:
+    """Names that are bound by code before the first mark, which is reported."""
+    cells = [(c.cell.index, trees[c.cell.index]) for c in marked.cells if c.role is Role.NOTHING and c.cell.index in trees]
+    return read_block(cells).may_bind
 
 
 def _facts(marked: Marked, trees: dict[int, ast.Module], after: dict[StepName, tuple[StepName, ...]]) -> _Blocks:
@@ -133,24 +158,44 @@ def _quick_facts(cells: Sequence[MarkedCell]) -> BlockFacts:
     return read_block([(i, t) for i, t in trees if isinstance(t, ast.Module)])
 
 
-def _check(marked: Marked, blocks: _Blocks, flow: Flow, speaker: Speaker) -> list[Diagnostic]:
+def _without_doubtful(flow: Flow, names: naming.Names, doubt: _Doubt) -> Flow:
+    """Keep what stands whatever the doubtful parts turn out to be."""
+
+    def sure(name: str, *steps: StepName) -> bool:
+        return name not in doubt.names and doubt.steps.isdisjoint(steps)
+
+    return replace(
+        flow,
+        missing=tuple(m for m in flow.missing if sure(m.read.name, *([m.step] if names.binders.get(m.read.name) else []))),
+        conflicts=tuple(c for c in flow.conflicts if sure(c.read.name, c.step, *c.writers)),
+        races=tuple(r for r in flow.races if sure(r.read.name, r.reader, r.writer)),
+        reach={s: frozenset() if s in doubt.steps else reads - doubt.names for s, reads in flow.reach.items()},
+    )
+
+
+def _check(blocks: _Blocks, flow: Flow, doubt: _Doubt, speaker: Speaker) -> list[Diagnostic]:
     names = naming.Names(blocks.steps, blocks.prelude, blocks.skipped)
+    flow = _without_doubtful(flow, names, doubt)
+    before = blocks.prelude
+    before = replace(
+        before, reads=tuple(r for r in before.reads if r.name not in doubt.names), may_bind=before.may_bind - doubt.names
+    )
     found = [
         *naming.check_missing(flow, names, speaker),
         *naming.check_functions(blocks.steps, flow.reach, names, blocks.prelude, speaker),
         *naming.check_imports(blocks.steps, flow, speaker),
         *naming.check_history(blocks.steps, flow, names, speaker),
-        *parallel.check_joins(flow, speaker),
+        *parallel.check_joins(flow, names, speaker),
         *parallel.check_races(flow, names, speaker),
-        *prelude.check_prelude(blocks.prelude, blocks.steps, names, speaker),
-        *prelude.check_overwrites(blocks.last_bind, blocks.prelude, blocks.steps, speaker),
+        *prelude.check_prelude(before, blocks.steps, names, speaker),
+        *prelude.check_overwrites(blocks.last_bind, before, blocks.steps, speaker),
         *travel.check_stuck(blocks.steps, flow, speaker),
         *travel.check_state(blocks.steps, speaker),
     ]
     return sorted(found, key=lambda d: (d.location.cell or 0, d.location.line or 0, d.location.column or 0, d.rule.code))
 
 
-def _step(index: int, marked: Marked, block: StepBlock, flow: Flow, speaker: Speaker) -> Step:
+def _step(index: int, marked: Marked, block: StepBlock, flow: Flow, trees: dict[int, ast.Module], speaker: Speaker) -> Step:
     marks = marked.steps[index]
     needs = tuple(
         Need(
@@ -173,16 +218,16 @@ def _step(index: int, marked: Marked, block: StepBlock, flow: Flow, speaker: Spe
         needs=needs,
         offers=offers,
         rebinds=tuple(VarName(n) for n in sorted(block.facts.may_bind)),
-        result=_trailing(last),
+        result=_trailing(last, trees),
         location=marks.location,
     )
 
 
-def _trailing(cells: Sequence[MarkedCell]) -> VarName | None:
+def _trailing(cells: Sequence[MarkedCell], trees: dict[int, ast.Module]) -> VarName | None:
     """The bare name that the last cell with code ends with."""
     for cell in reversed(cells):
-        tree = parse_cell(cell.code)
-        if isinstance(tree, ast.Module) and tree.body:
+        tree = trees.get(cell.cell.index)
+        if tree is not None and tree.body:
             last = tree.body[-1]
             if isinstance(last, ast.Expr) and isinstance(last.value, ast.Name) and not cell.code.rstrip().endswith(";"):
                 return VarName(last.value.id)

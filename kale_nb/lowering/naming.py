@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from kale_nb.dataflow.facts import BlockFacts, Place, ReadKind
 from kale_nb.dataflow.flow import AMBIENT, Flow, Missing, StepBlock
 from kale_nb.diagnostics import Diagnostic, Severity, rule
-from kale_nb.lowering.findings import Speaker, quoted
+from kale_nb.lowering.findings import Speaker, quoted, spoken
 from kale_nb.names import StepName
 from kale_nb.pipeline.order import ancestors_of
 
@@ -63,7 +64,8 @@ FUNCTION_MISSES = rule(
     Severity.WARNING,
     what="A step can call a function that reads a name which only a step that is not an ancestor defines.",
     why="When the function gets there it fails with a NameError.",
-    example="%%functions\ndef f():\n    return k\n\n%%step a\nk = 1\n\n%%step b --after a\nz = 2\n\n%%step c --after a\nk2 = 3\n\n%%step d\nprint(f())",
+    example="%%functions\ndef rate():\n    return base * 2\n\n%%step a\nbase = 1\n\n%%step b\nprint(rate())\n\n"
+    "%%step c --after a,b\nprint(base)",
     mend="Add the missing `prev:` mark, or give the name to the function as an argument.",
 )
 IMPORT_ELSEWHERE = rule(
@@ -91,7 +93,7 @@ class Names:
 
     def __init__(self, blocks: Sequence[StepBlock], prelude: BlockFacts, skipped: BlockFacts) -> None:
         self.blocks = {b.name: b for b in blocks}
-        self.order = [b.name for b in blocks]
+        self.rank = {b.name: i for i, b in enumerate(blocks)}
         self.ancestors = ancestors_of({b.name: b.after for b in blocks})
         self.binders: dict[str, list[StepName]] = {}
         for block in blocks:
@@ -99,10 +101,15 @@ class Names:
             for name in bound:
                 self.binders.setdefault(name, []).append(block.name)
         self.skipped = skipped
-        self.known = {*self.binders, *prelude.may_bind, *(n for n in AMBIENT if not n.startswith("_"))}
+        self.known = sorted({*self.binders, *prelude.may_bind})
 
     def binding_place(self, step: StepName, name: str) -> Place | None:
         return self.blocks[step].facts.binds_at.get(name)
+
+    def writing_place(self, step: StepName, name: str) -> Place | None:
+        """Where a step binds the name or, if it does not, changes it."""
+        facts = self.blocks[step].facts
+        return facts.binds_at.get(name) or next((m.place for m in facts.mutations if m.name == name), None)
 
 
 def check_missing(flow: Flow, names: Names, speaker: Speaker) -> Iterator[Diagnostic]:
@@ -121,14 +128,8 @@ def _explain(missing: Missing, names: Names, speaker: Speaker) -> Diagnostic | N
     step, read = missing.step, missing.read
     name = read.name
     if missing.deleted_by is not None:
-        place = names.binding_place(missing.deleted_by, name)
-        where = f" ({speaker.location(place)})" if place else ""
-        return speaker.say(
-            DELETED,
-            read.place,
-            f"step `{step}` reads `{name}`, which step `{missing.deleted_by}` deletes{where}",
-            "drop the `del`",
-        )
+        message = f"step `{step}` reads `{name}`, which step `{missing.deleted_by}` before it deletes"
+        return speaker.say(DELETED, read.place, message, f"drop the `del {name}` in step `{missing.deleted_by}`")
     binders = [b for b in names.binders.get(name, []) if b != step]
     if read.kind is ReadKind.GUARDED or (read.kind is ReadKind.SOFT and not binders):
         return None
@@ -136,44 +137,73 @@ def _explain(missing: Missing, names: Names, speaker: Speaker) -> Diagnostic | N
         return _not_an_ancestor(missing, binders, names, speaker)
     if read.kind is not ReadKind.HARD:
         return speaker.say(
-            PERHAPS, read.place, f"step `{step}` reads `{name}` on some path, and nothing defines it", _spelling(name, names)
+            PERHAPS, read.place, f"step `{step}` reads `{name}` on some path, and nothing defines it", spelling_hint(name, names)
         )
     if name in names.skipped.may_bind:
         place = names.skipped.binds_at[name]
-        hint = f"mark cell {place.cell} as part of a step, or move the definition"
+        hint = f"mark cell {place.cell} as part of a step, or define `{name}` elsewhere"
         return speaker.say(
-            ONLY_SKIPPED, read.place, f"step `{step}` reads `{name}`, which only the skip cell {place.cell} defines", hint
+            ONLY_SKIPPED, read.place, f"step `{step}` reads `{name}`, which only cell {place.cell} defines, a skip cell", hint
         )
     own = names.binding_place(step, name)
     if own is not None:
-        message = f"step `{step}` reads `{name}` before it binds it (cell {own.cell}, line {own.line})"
-        return speaker.say(UNDEFINED, read.place, message, "bind it before this line")
-    return speaker.say(UNDEFINED, read.place, f"step `{step}` reads `{name}`, which nothing defines", _spelling(name, names))
+        message = f"step `{step}` reads `{name}` before it assigns it{spoken(own)}"
+        return speaker.say(UNDEFINED, read.place, message, f"assign `{name}` above this line, or in a step before this one")
+    return speaker.say(UNDEFINED, read.place, f"step `{step}` reads `{name}`, which nothing defines", spelling_hint(name, names))
 
 
 def _not_an_ancestor(missing: Missing, binders: list[StepName], names: Names, speaker: Speaker) -> Diagnostic:
     step, read = missing.step, missing.read
-    above = [b for b in binders if names.order.index(b) < names.order.index(step)]
+    above = [b for b in binders if names.rank[b] < names.rank[step]]
     best = (above or binders)[-1]
-    place = names.binding_place(best, read.name)
-    where = f" ({speaker.location(place)})" if place else ""
-    message = f"step `{step}` reads `{read.name}`, which is defined in {quoted(binders)}{where if len(binders) == 1 else ''}"
+    where = spoken(names.binding_place(best, read.name)) if len(binders) == 1 else ""
+    message = f"step `{step}` reads `{read.name}`, which only {_steps(binders)} define{'s' if len(binders) == 1 else ''}{where}"
     message += f", and `{step}` does not come after {'it' if len(binders) == 1 else 'any of them'}"
     after_me = step in names.ancestors.get(best, ())
     hint = (
         f"`{best}` runs after `{step}`: move the definition of `{read.name}` before it"
         if after_me
-        else f"is a `prev:{best}` (or `--after {best}`) missing on step `{step}`?"
+        else f"is `prev:{best}` (or `--after {best}`) missing on step `{step}`?"
     )
     severity = Severity.WARNING if read.kind is ReadKind.SOFT or (read.kind is ReadKind.CONDITIONAL and not above) else None
     return speaker.say(MISSING_PREV, read.place, message, hint, severity=severity)
 
 
-def _spelling(name: str, names: Names) -> str:
+def _steps(names: list[StepName]) -> str:
+    return f"step{'s' if len(names) > 1 else ''} {quoted(names)}"
+
+
+_USUAL_IMPORTS = {
+    "np": "import numpy as np",
+    "pd": "import pandas as pd",
+    "plt": "import matplotlib.pyplot as plt",
+    "sns": "import seaborn as sns",
+    "tf": "import tensorflow as tf",
+    "nn": "from torch import nn",
+    "sp": "import scipy as sp",
+    "pl": "import polars as pl",
+    "Path": "from pathlib import Path",
+    "datetime": "from datetime import datetime",
+    "numpy": "import numpy",
+    "pandas": "import pandas",
+    "sklearn": "import sklearn",
+    "torch": "import torch",
+}
+
+
+def spelling_hint(name: str, names: Names) -> str:
+    """Say what to do about a name that nothing defines: a usual import, a likely slip, or a place to define it."""
+    usual = _USUAL_IMPORTS.get(name) or (f"import {name}" if name in sys.stdlib_module_names else None)
+    if usual is not None:
+        return f"add `{usual}` to an imports cell (tag `imports`, or `%%imports`)"
     near = difflib.get_close_matches(name, names.known, n=2, cutoff=0.7)
+    near += [n for n in difflib.get_close_matches(name, _BUILTINS, n=1, cutoff=0.8) if n not in near]
     if near:
-        return "did you mean " + " or ".join(f"`{n}`" for n in near) + "?"
-    return f"define `{name}` in a cell of this step, of an ancestor, or in an imports cell"
+        return "did you mean " + " or ".join(f"`{n}`" for n in near[:2]) + "?"
+    return f"define `{name}` in this step, in one that it comes after, or in an imports or functions cell"
+
+
+_BUILTINS = sorted(n for n in AMBIENT if not n.startswith("_"))
 
 
 def check_functions(
@@ -189,16 +219,18 @@ def check_functions(
             if not binders or any(b in ancestors for b in binders):
                 continue
             called = sorted(n for n in block.facts.mentions if any(name in s.reads for s in _scopes(n, blocks, prelude)))
-            above = [b for b in binders if names.order.index(b) < names.order.index(block.name)]
+            above = [b for b in binders if names.rank[b] < names.rank[block.name]]
             if not called or not above:
                 continue
-            first = next((b for b in above), above[0])
-            place = names.binding_place(first, name) or Place(1, 1, 1)
+            use = next((r.place for r in block.facts.reads if r.name == called[0]), block.facts.binds_at.get(called[0]))
+            where = spoken(names.binding_place(above[-1], name)) if len(above) == 1 else ""
             message = (
-                f"step `{block.name}` uses `{called[0]}`, which reads `{name}`; "
-                f"`{name}` is defined in {quoted(above)}, and `{block.name}` does not come after it"
+                f"step `{block.name}` uses `{called[0]}`, which reads `{name}`; only {_steps(above)} "
+                f"define{'s' if len(above) == 1 else ''} `{name}`{where}, and `{block.name}` does not come after "
+                f"{'it' if len(above) == 1 else 'any of them'}"
             )
-            yield speaker.say(FUNCTION_MISSES, place, message, f"is a `prev:{above[-1]}` missing on step `{block.name}`?")
+            hint = f"is `prev:{above[-1]}` (or `--after {above[-1]}`) missing on step `{block.name}`?"
+            yield speaker.say(FUNCTION_MISSES, use or Place(1, 1, 1), message, hint)
 
 
 def _scopes(name: str, blocks: Sequence[StepBlock], prelude: BlockFacts) -> Iterator:  # type: ignore[type-arg]
@@ -216,7 +248,12 @@ def check_imports(blocks: Sequence[StepBlock], flow: Flow, speaker: Speaker) -> 
             if want.read is not None and makers and len(makers) == len(want.producers):
                 statement = imports[makers[0]][want.name]
                 message = f"step `{block.name}` uses `{want.name}`, which only step `{makers[0]}` imports (`{statement}`)"
-                yield speaker.say(IMPORT_ELSEWHERE, want.read.place, message, f"move `{statement}` to an imports cell")
+                yield speaker.say(
+                    IMPORT_ELSEWHERE,
+                    want.read.place,
+                    message,
+                    f"move `{statement}` to an imports cell (tag `imports`, or `%%imports`)",
+                )
 
 
 def check_history(blocks: Sequence[StepBlock], flow: Flow, names: Names, speaker: Speaker) -> Iterator[Diagnostic]:
@@ -225,5 +262,9 @@ def check_history(blocks: Sequence[StepBlock], flow: Flow, names: Names, speaker
         for read in block.facts.history:
             if read.name.strip("_") == "" and any(b in names.ancestors[block.name] for b in names.binders.get(read.name, ())):
                 continue
-            message = f"step `{block.name}` reads `{read.name}`, the history of the kernel, which is another one in every step"
-            yield speaker.say(HISTORY, read.place, message, "give the value a name of its own")
+            message = (
+                f"step `{block.name}` reads `{read.name}`, the outputs and inputs of earlier cells; "
+                "each step has a kernel of its own, where these are not the notebook's"
+            )
+            hint = "assign the value to a name in the cell that makes it, and read that name here"
+            yield speaker.say(HISTORY, read.place, message, hint)

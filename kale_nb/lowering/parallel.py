@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from kale_nb.dataflow.flow import Flow
 from kale_nb.diagnostics import Diagnostic, Severity, rule
-from kale_nb.lowering.findings import Speaker, quoted
+from kale_nb.lowering.findings import Speaker, spoken
 from kale_nb.lowering.naming import Names
+from kale_nb.names import StepName
 
 JOIN = rule(
     "KN304",
@@ -39,16 +40,24 @@ SIBLING = rule(
 )
 
 
-def check_joins(flow: Flow, speaker: Speaker) -> Iterator[Diagnostic]:
+def check_joins(flow: Flow, names: Names, speaker: Speaker) -> Iterator[Diagnostic]:
     """Refuse joins that cannot know which version is meant."""
     for conflict in flow.conflicts:
         name = conflict.read.name
+        shown = [f"`{w}`{spoken(names.writing_place(w, name))}" for w in conflict.writers]
+        steps = f"{', '.join(shown[:-1])} and {shown[-1]}"
         message = (
-            f"step `{conflict.step}` reads `{name}`, and {quoted(conflict.writers)}, which run in parallel, each leave their own"
+            f"step `{conflict.step}` reads `{name}`, and steps {steps}, which run in parallel, each leave another `{name}`: "
+            "there is no telling which one is meant"
         )
-        first = conflict.writers[0]
-        hint = f"use different names (`{name}_{first}`, ...), or put {quoted(conflict.writers)} one after the other"
+        own = " and ".join(f"`{name}_{_as_variable(w)}`" for w in conflict.writers[:2])
+        first, second = conflict.writers[:2]
+        hint = f"give each branch a name of its own, such as {own}, or run one after the other: `prev:{first}` on step `{second}`"
         yield speaker.say(JOIN, conflict.read.place, message, hint)
+
+
+def _as_variable(step: StepName) -> str:
+    return "".join(c if c.isalnum() else "_" for c in step)
 
 
 def check_races(flow: Flow, names: Names, speaker: Speaker) -> Iterator[Diagnostic]:
@@ -59,17 +68,16 @@ def check_races(flow: Flow, names: Names, speaker: Speaker) -> Iterator[Diagnost
             continue
         if race.mutation is not None:
             message = (
-                f"step `{race.writer}` changes `{race.read.name}` in place (`{race.mutation.how}`, "
-                f"{speaker.location(race.mutation.place)}) while step `{race.reader}`, which runs in parallel, reads it"
+                f"step `{race.reader}` reads `{race.read.name}`, which step `{race.writer}`, running in parallel, changes in place: "
+                f"`{race.mutation.how}`{spoken(race.mutation.place)}; the notebook sees that change here, the pipeline would not"
             )
-            hint = f"add `prev:{race.writer}` to step `{race.reader}`, or let `{race.writer}` work on a copy under another name"
+            hint = f"add `prev:{race.writer}` to step `{race.reader}`, or change a copy of another name in step `{race.writer}`"
             yield speaker.say(MUTATED, race.read.place, message, hint)
             continue
-        place = names.binding_place(race.writer, race.read.name)
-        where = f" ({speaker.location(place)})" if place else ""
+        where = spoken(names.binding_place(race.writer, race.read.name))
         message = (
-            f"step `{race.reader}` reads `{race.read.name}` of its ancestors; in the notebook it would be that of step "
+            f"step `{race.reader}` gets `{race.read.name}` from the steps that it comes after; in the notebook it reads that of step "
             f"`{race.writer}`{where}, which runs in parallel"
         )
-        hint = f"if the value of `{race.writer}` is meant, add `prev:{race.writer}` to step `{race.reader}`; if not, use another name"
+        hint = f"if that of `{race.writer}` is meant, add `prev:{race.writer}` to step `{race.reader}`; if not, use another name"
         yield speaker.say(SIBLING, race.read.place, message, hint)

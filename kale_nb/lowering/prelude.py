@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from kale_nb.dataflow.facts import BlockFacts, ReadKind
 from kale_nb.dataflow.flow import AMBIENT, StepBlock
 from kale_nb.diagnostics import Diagnostic, Severity, rule
-from kale_nb.lowering.findings import Speaker, quoted
-from kale_nb.lowering.naming import Names
+from kale_nb.lowering.findings import Speaker, quoted, spoken
+from kale_nb.lowering.naming import Names, spelling_hint
 
 READS_STEP = rule(
     "KN307",
@@ -47,14 +47,19 @@ def check_prelude(prelude: BlockFacts, blocks: Sequence[StepBlock], names: Names
         binders = names.binders.get(read.name, [])
         if binders:
             message = (
-                f"cell {read.place.cell} runs before every step and reads `{read.name}`, which only {quoted(binders)} defines"
+                f"cell {read.place.cell} runs before every step and reads `{read.name}`, which only "
+                f"{'step' if len(binders) == 1 else 'steps'} {quoted(binders)} define{'s' if len(binders) == 1 else ''}"
             )
-            yield speaker.say(READS_STEP, read.place, message, f"mark cell {read.place.cell} as part of a step")
+            hint = (
+                f"mark cell {read.place.cell} as part of a step, or define `{read.name}` in an imports or parameters cell above"
+            )
+            yield speaker.say(READS_STEP, read.place, message, hint)
         else:
             where = prelude.binds_at.get(read.name)
-            later = f" before cell {where.cell} defines it" if where is not None else ", which nothing defines"
-            message = f"cell {read.place.cell} reads `{read.name}`{later}"
-            yield speaker.say(PRELUDE_UNDEFINED, read.place, message, "define it in an imports or functions cell above")
+            later = f" before it is defined{spoken(where)}" if where is not None else ", which nothing defines"
+            message = f"cell {read.place.cell} runs before every step and reads `{read.name}`{later}"
+            hint = "define it above" if where is not None else spelling_hint(read.name, names)
+            yield speaker.say(PRELUDE_UNDEFINED, read.place, message, hint)
 
 
 def check_overwrites(
@@ -72,7 +77,8 @@ def check_overwrites(
         if above and readers and name not in prelude.imports:
             place = prelude.binds_at[name]
             message = (
-                f"cell {cell} binds `{name}`, which step `{above[0].name}` above it binds too: "
-                f"step `{readers[0].name}` would read the step's value, not that of cell {cell}"
+                f"cell {cell} assigns `{name}`, and so does step `{above[0].name}` above it{spoken(above[0].facts.binds_at[name])}: "
+                f"step `{readers[0].name}` would get the value of step `{above[0].name}`, not that of cell {cell} as in the notebook"
             )
-            yield speaker.say(OVERWRITES, place, message, f"use another name in cell {cell}")
+            hint = f"use another name in cell {cell}, or mark the cell as part of a step"
+            yield speaker.say(OVERWRITES, place, message, hint)
