@@ -43,6 +43,11 @@ def cost(command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = N
     return Cost(cpu=report["cpu"], wall=report["wall"])
 
 
+def _with_bytecode(env: Mapping[str, str]) -> dict[str, str]:
+    """Let compiled modules be kept, as they are where a package is installed and not run from a checkout."""
+    return {name: value for name, value in env.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def _run_and_report(command: Sequence[str], cwd: Path, env: Mapping[str, str] | None, writer: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -51,7 +56,7 @@ def _run_and_report(command: Sequence[str], cwd: Path, env: Mapping[str, str] | 
         command,
         check=False,
         cwd=cwd,
-        env=None if env is None else dict(env),
+        env=_with_bytecode(os.environ if env is None else env),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
