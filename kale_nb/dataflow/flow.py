@@ -336,7 +336,7 @@ class _Inference:
         mutators: dict[str, list[tuple[StepName, Mutation]]] = {}
         for step in self.steps:
             for mutation in step.facts.mutations:
-                if mutation.certain:
+                if mutation.certain and not (mutation.augmented and self._is_plain(step.name, mutation.name, wants)):
                     mutators.setdefault(mutation.name, []).append((step.name, mutation))
         for reader, wanted in wants.items():
             for want in wanted:
@@ -345,6 +345,13 @@ class _Inference:
                 found = self._race(reader, want.name, mutators)
                 if found is not None:
                     yield Race(reader, want.read, *found)
+
+    def _is_plain(self, step: StepName, name: str, wants: Mapping[StepName, tuple[Want, ...]]) -> bool:
+        """Tell whether what a step receives under a name surely is a number or a text, which `+=` binds again."""
+        makers = next((w.producers for w in wants[step] if w.name == name), ())
+        if not makers:
+            return name in self.prelude.plain
+        return all(name in self.by_name[maker].facts.plain for maker in makers)
 
     def _race(
         self, reader: StepName, name: str, mutators: Mapping[str, list[tuple[StepName, Mutation]]]

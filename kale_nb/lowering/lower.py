@@ -183,7 +183,7 @@ def _check(blocks: _Blocks, flow: Flow, doubt: _Doubt, speaker: Speaker) -> list
     found = [
         *naming.check_missing(flow, names, speaker),
         *naming.check_functions(blocks.steps, flow.reach, names, blocks.prelude, speaker),
-        *naming.check_imports(blocks.steps, flow, speaker),
+        *naming.check_imports(blocks.steps, flow, blocks.prelude, speaker),
         *naming.check_history(blocks.steps, flow, names, speaker),
         *parallel.check_joins(flow, names, speaker),
         *parallel.check_races(flow, names, speaker),

@@ -239,13 +239,13 @@ def _scopes(name: str, blocks: Sequence[StepBlock], prelude: BlockFacts) -> Iter
             yield facts.scopes[name]
 
 
-def check_imports(blocks: Sequence[StepBlock], flow: Flow, speaker: Speaker) -> Iterator[Diagnostic]:
+def check_imports(blocks: Sequence[StepBlock], flow: Flow, prelude: BlockFacts, speaker: Speaker) -> Iterator[Diagnostic]:
     """Tell of modules that travel from the step that imports them."""
     imports = {b.name: b.facts.imports for b in blocks}
     for block in blocks:
         for want in flow.wants.get(block.name, ()):
             makers = [p for p in want.producers if want.name in imports[p]]
-            if want.read is not None and makers and len(makers) == len(want.producers):
+            if want.read is not None and want.name not in prelude.may_bind and makers and len(makers) == len(want.producers):
                 statement = imports[makers[0]][want.name]
                 message = f"step `{block.name}` uses `{want.name}`, which only step `{makers[0]}` imports (`{statement}`)"
                 yield speaker.say(
