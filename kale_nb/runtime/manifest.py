@@ -8,10 +8,10 @@ that do not know of each other are a conflict.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from json import dumps, loads  # by name: a notebook may patch the module
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ def read_manifest(data: Path, step: str) -> Manifest:
     """Read what `step` left in the data folder. MarshalError when it left nothing, or something else."""
     path = data / step / "step.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise MarshalError(f"{path} has format {content['format']}, this version of kale-nb reads {FORMAT}")
         names = {n: Version(**{**v, "globals": tuple(v.get("globals", ()))}) for n, v in content["names"].items()}
@@ -101,7 +101,7 @@ def write_manifest(data: Path, manifest: Manifest, report: Mapping[str, Any]) ->
     path = data / manifest.step / "step.json"
     temporary = path.with_name(f".step.json.{os.getpid()}")
     try:
-        temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+        temporary.write_text(dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

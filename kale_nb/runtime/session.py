@@ -264,8 +264,8 @@ class Session:
     def _warn_of_caches(self, names: Iterable[str]) -> None:
         """The cache of an `lru_cache` stays behind: its values are computed again, with whatever that prints."""
         for name in names:
-            info = getattr(self.namespace.get(name), "cache_info", None)
-            if callable(info) and isinstance(self.namespace[name], functools._lru_cache_wrapper) and info().currsize:
+            value = self.namespace.get(name)
+            if type(value) is functools._lru_cache_wrapper and value.cache_info().currsize:
                 self.warnings.append(f"the cache of `{name}` stays in step `{self.step}`: later steps compute its values again")
 
     def _add_companions(self, values: dict[str, object], kinds: dict[str, str]) -> dict[str, str]:
