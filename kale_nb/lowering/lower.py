@@ -218,6 +218,7 @@ def _step(index: int, marked: Marked, block: StepBlock, flow: Flow, trees: dict[
         needs=needs,
         offers=offers,
         rebinds=tuple(VarName(n) for n in sorted(block.facts.may_bind)),
+        prelude_reads=tuple(VarName(n) for n in flow.traced[block.name] if n in block.facts.mentions or n in flow.reach[block.name]),
         result=_trailing(last, trees),
         location=marks.location,
     )

@@ -17,7 +17,7 @@ from tests.cli.conftest import child_environment
 
 def write_cells(path: Path, text: str, metadata: Mapping[str, Any] | None = None) -> Path:
     """Write a notebook; each cell begins with a line `### TAGS`."""
-    cells = []
+    cells: list[dict[str, Any]] = []
     for chunk in re.split(r"(?m)^### ?", text)[1:]:
         tags, _, source = chunk.partition("\n")
         cells.append(
