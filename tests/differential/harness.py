@@ -51,6 +51,8 @@ class Verdict(enum.Enum):
     """Would not compile, or stopped at a load or save with an error of ours."""
     FAILED = "failed"
     """An error in one of the user's cells that the plain run does not raise."""
+    WARNED = "warned"
+    """Other process-wide state than the notebook had, and the compile or the step said so."""
     WRONG = "wrong"
     """Ran to its end and printed something else."""
 
@@ -367,14 +369,14 @@ def judge(notebook: Notebook, expected: Expectation, pipeline: Outcome, folder: 
             expected.kind.startswith("refused") and expected.kind != "refused" and _names_in(expected.names, told.evalue) is None
         )
         story = f"step {told.step} cell {told.cell}: {told.ename}: {told.evalue}\n{told.traceback}"
-        return Judgement(verdict=Verdict.FAILED, fits=explained or warned, reason=story, outcome=pipeline)
+        return Judgement(verdict=Verdict.WARNED if warned else Verdict.FAILED, fits=explained or warned, reason=story, outcome=pipeline)
     if expected.kind.startswith("refused"):
         return Judgement(verdict=Verdict.WRONG, fits=False, reason="ran to its end, but had to be refused", outcome=pipeline)
     reason = first_difference(notebook, expected, pipeline, folder, override=override)
     if reason is None:
         reason = _prints_differ(notebook, expected, pipeline)
     if reason is not None:
-        return Judgement(verdict=Verdict.WRONG, fits=warned, reason=reason, outcome=pipeline)
+        return Judgement(verdict=Verdict.WARNED if warned else Verdict.WRONG, fits=warned, reason=reason, outcome=pipeline)
     missing = _names_in(expected.warns, pipeline.warnings)
     return Judgement(
         verdict=Verdict.RIGHT,
