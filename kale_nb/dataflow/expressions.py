@@ -84,14 +84,16 @@ class ExpressionWalker(Recorder):
     visit_SetComp = visit_ListComp  # type: ignore[assignment]
 
     def visit_GeneratorExp(self, node: ast.GeneratorExp) -> None:
-        self.comprehension(node.generators, [node.elt])
+        self.comprehension(node.generators, [node.elt], lazy=True)
 
     def visit_DictComp(self, node: ast.DictComp) -> None:
         self.comprehension(node.generators, [node.key, node.value])
 
-    def comprehension(self, generators: list[ast.comprehension], values: list[ast.expr]) -> None:
+    def comprehension(self, generators: list[ast.comprehension], values: list[ast.expr], *, lazy: bool = False) -> None:
+        """Walk a comprehension in place. What it binds by `:=` is only sure where it surely runs, and at once."""
         self.visit(generators[0].iter)
         certain = runs_at_least_once(generators[0].iter) and len(generators) == 1 and not generators[0].ifs
+        start = self.here.copy()
         self.hidden.append(set())
         try:
             if not certain:
@@ -108,6 +110,8 @@ class ExpressionWalker(Recorder):
             if not certain:
                 self.conditional -= 1
             self.hidden.pop()
+        if not certain or lazy:
+            self.here = meet([start, self.here])
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         text = constant_text(node.slice)
