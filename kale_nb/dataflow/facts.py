@@ -103,6 +103,7 @@ class BlockFacts:
         must_bind: bound whenever the block finishes.
         may_bind: bound on some path (a superset of must_bind).
         plain: bound here, and always to what nothing can change in place: numbers, texts, tuples of them.
+        fixed: bound here, and always to what is the same in every process: literals and functions.
         kills: certainly unbound at the end.
         binds_at: where each name is first bound.
         mutations: certain in-place changes of names.
@@ -125,6 +126,7 @@ class BlockFacts:
     must_bind: frozenset[str] = frozenset()
     may_bind: frozenset[str] = frozenset()
     plain: frozenset[str] = frozenset()
+    fixed: frozenset[str] = frozenset()
     kills: frozenset[str] = frozenset()
     binds_at: Mapping[str, Place] = field(default_factory=dict)
     mutations: tuple[Mutation, ...] = ()

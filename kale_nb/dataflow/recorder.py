@@ -50,6 +50,7 @@ class Recorder(ast.NodeVisitor):
         self.binds_at: dict[str, Place] = {}
         self.bindings: Counter[str] = Counter()
         self.plain_bindings: Counter[str] = Counter()
+        self.fixed_bindings: Counter[str] = Counter()
         self.reads: dict[tuple[str, ReadKind], Read] = {}
         self.mentions: set[str] = set()
         self.mutations: list[Mutation] = []
@@ -78,6 +79,7 @@ class Recorder(ast.NodeVisitor):
             must_bind=frozenset(must),
             may_bind=frozenset(self.may),
             plain=frozenset(n for n, count in self.plain_bindings.items() if count == self.bindings[n]),
+            fixed=frozenset(n for n, count in self.fixed_bindings.items() if count == self.bindings[n]),
             kills=frozenset(self.here.killed - must),
             binds_at=self.binds_at,
             mutations=tuple(self.mutations),

@@ -41,6 +41,27 @@ def is_plain(value: ast.expr) -> bool:
             return False
 
 
+def is_fixed(value: ast.expr) -> bool:
+    """Tell whether an expression gives the same in every process: literals, containers of them, functions.
+
+    >>> [is_fixed(ast.parse(code, mode="eval").body) for code in ("-1.5", "[1, {'a': 2}]", "lambda x: x", "f'{x}'", "time()")]
+    [True, True, True, False, False]
+    """
+    match value:
+        case ast.Constant() | ast.Lambda():
+            return True
+        case ast.UnaryOp(operand=operand):
+            return is_fixed(operand)
+        case ast.BinOp(left=left, right=right):
+            return is_fixed(left) and is_fixed(right)
+        case ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Set(elts=parts):
+            return all(is_fixed(p) for p in parts)
+        case ast.Dict(keys=keys, values=values):
+            return all(k is not None and is_fixed(k) for k in keys) and all(is_fixed(v) for v in values)
+        case _:
+            return False
+
+
 def known_truth(test: ast.expr) -> bool | None:
     """Tell whether a test is true or false whenever it runs; None when that depends.
 

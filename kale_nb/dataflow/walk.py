@@ -18,6 +18,7 @@ from kale_nb.dataflow.scopes import scope_of
 from kale_nb.dataflow.shapes import (
     asks_existence,
     catches_name_error,
+    is_fixed,
     is_plain,
     known_truth,
     root_name,
@@ -89,6 +90,7 @@ class _Walker(ExpressionWalker):
         if not isinstance(target, ast.Name) or self.hidden:
             return
         self.plain_bindings[target.id] += is_plain(value)
+        self.fixed_bindings[target.id] += is_fixed(value)
         kind = stuck_kind(value, {**self.prelude_imports, **self.imports})
         if kind is not None:
             self.stuck[target.id] = Stuck(target.id, kind, self.place(target))

@@ -37,12 +37,17 @@ SYNTAX = rule(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lowered:
-    """A pipeline and, per step, the prelude names that it may change; with everything that was found on the way."""
+    """A pipeline and, per step, the prelude names that it may change; with everything that was found on the way.
+
+    Attributes:
+        once: names that imports and functions cells compute, which may come out otherwise in another process.
+    """
 
     pipeline: Pipeline | None
     traced: dict[StepName, tuple[str, ...]]
     modules: dict[StepName, tuple[str, ...]]
     diagnostics: tuple[Diagnostic, ...]
+    once: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ def lower(marked: Marked) -> Lowered:
         explicit_order=order.explicit,
     )
     modules = {b.name: _modules_before(b, blocks.steps) for b in blocks.steps}
-    return Lowered(pipeline=pipeline, traced=dict(flow.traced), modules=modules, diagnostics=tuple(findings))
+    return Lowered(pipeline=pipeline, traced=dict(flow.traced), modules=modules, diagnostics=tuple(findings), once=_once(marked, blocks))
 
 
 def _parse(marked: Marked, speaker: Speaker) -> tuple[dict[int, ast.Module], frozenset[str], list[Diagnostic]]:
@@ -144,6 +149,13 @@ def prelude_order(cells: Sequence[MarkedCell]) -> tuple[MarkedCell, ...]:
     params = [c for c in cells if c.role is Role.PARAMETERS]
     others = [c for c in cells if c.role is not Role.PARAMETERS]
     return (*params, *others) if params_stand_alone(cells) else tuple(cells)
+
+
+def _once(marked: Marked, blocks: _Blocks) -> tuple[str, ...]:
+    params = _quick_facts([c for c in marked.prelude if c.role is Role.PARAMETERS])
+    prelude = blocks.prelude
+    computed = prelude.may_bind - prelude.scopes.keys() - prelude.imports.keys() - prelude.fixed - params.may_bind
+    return tuple(sorted(computed))
 
 
 def params_stand_alone(cells: Sequence[MarkedCell]) -> bool:

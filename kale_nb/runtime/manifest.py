@@ -32,6 +32,7 @@ class Version:
         group: number of the bundle's group of values that share objects.
         globals: names that functions inside the value refer to.
         reason: why it failed.
+        digest: of a value as the prelude computed it (`origin` is empty): where it comes out otherwise, this version counts.
     """
 
     step: str
@@ -40,6 +41,7 @@ class Version:
     group: int = -1
     globals: tuple[str, ...] = ()
     reason: str | None = None
+    digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,8 @@ def _as_json(version: Version) -> dict[str, Any]:
         made["globals"] = list(version.globals)
     if version.reason:
         made["reason"] = version.reason
+    if version.digest:
+        made["digest"] = version.digest
     return made
 
 
@@ -152,4 +156,5 @@ def join(step: str, predecessors: Sequence[Manifest]) -> Manifest:
 def _newest(found: Iterable[Version], before: Mapping[str, frozenset[str]]) -> list[Version]:
     """Keep the versions that none of the others is known to come after; of one content, that written first."""
     versions = list(found)
-    return [v for v in versions if not any(o.origin != v.origin and v.origin in before.get(o.origin, ()) for o in versions)]
+    later = [v for v in versions if v.origin] or versions  # what the prelude made is older than all
+    return [v for v in later if not any(o.origin != v.origin and v.origin in before.get(o.origin, ()) for o in later)]
