@@ -103,7 +103,9 @@ def lower(marked: Marked) -> Lowered:
         explicit_order=order.explicit,
     )
     modules = {b.name: _modules_before(b, blocks.steps) for b in blocks.steps}
-    return Lowered(pipeline=pipeline, traced=dict(flow.traced), modules=modules, diagnostics=tuple(findings), once=_once(marked, blocks))
+    return Lowered(
+        pipeline=pipeline, traced=dict(flow.traced), modules=modules, diagnostics=tuple(findings), once=_once(marked, blocks)
+    )
 
 
 def _parse(marked: Marked, speaker: Speaker) -> tuple[dict[int, ast.Module], frozenset[str], list[Diagnostic]]:
@@ -202,7 +204,7 @@ def _check(blocks: _Blocks, flow: Flow, doubt: _Doubt, speaker: Speaker) -> list
         *prelude.check_prelude(before, blocks.steps, names, speaker),
         *prelude.check_overwrites(blocks.last_bind, before, blocks.steps, speaker),
         *travel.check_stuck(blocks.steps, flow, speaker),
-        *travel.check_state(blocks.steps, speaker),
+        *travel.check_state(blocks.steps, flow, blocks.prelude, speaker),
     ]
     return sorted(found, key=lambda d: (d.location.cell or 0, d.location.line or 0, d.location.column or 0, d.rule.code))
 
@@ -230,7 +232,9 @@ def _step(index: int, marked: Marked, block: StepBlock, flow: Flow, trees: dict[
         needs=needs,
         offers=offers,
         rebinds=tuple(VarName(n) for n in sorted(block.facts.may_bind)),
-        prelude_reads=tuple(VarName(n) for n in flow.traced[block.name] if n in block.facts.mentions or n in flow.reach[block.name]),
+        prelude_reads=tuple(
+            VarName(n) for n in flow.traced[block.name] if n in block.facts.mentions or n in flow.reach[block.name]
+        ),
         result=_trailing(last, trees),
         location=marks.location,
     )

@@ -64,7 +64,9 @@ def check_races(flow: Flow, names: Names, speaker: Speaker) -> Iterator[Diagnost
     """Tell where notebook order and graph order give a reader different values."""
     conflicts = {(c.step, c.read.name) for c in flow.conflicts}
     for race in flow.races:
-        if (race.reader, race.read.name) in conflicts:
+        if (race.reader, race.read.name) in conflicts or any(
+            c.read.name == race.read.name and {race.reader, race.writer} <= set(c.writers) for c in flow.conflicts
+        ):
             continue
         if race.mutation is not None:
             message = (

@@ -166,3 +166,9 @@ def test_the_history_of_the_kernel_is_refused(read: str) -> None:
 )
 def test_an_underscore_of_the_step_itself_is_left_alone(code: str) -> None:
     check_compiles(f"%%step a\n{code}")
+
+
+def test_an_import_used_in_many_steps_is_told_once() -> None:
+    text = "%%step a\nimport math\n" + "".join(f"%%step s{i} --after a\nprint(math.pi)\n" for i in range(5))
+    found = check_rejects(text, "KN306", "[cell 2]:1:7", ["`s0`, `s1` and `s2` and 2 more use"], level=Severity.WARNING)
+    assert found.location.cell == 2

@@ -97,3 +97,8 @@ def test_the_same_import_in_two_branches_is_left_alone() -> None:
 
 def test_loop_variables_of_two_branches_are_left_alone() -> None:
     check_compiles(FORK.format("for i in x:\n    print(i)", "for i in x:\n    print(i)"))
+
+
+def test_branches_that_fill_one_container_are_told_once_at_the_join() -> None:
+    text = FORK.format("x['b'] = 1", "x['c'] = 2") + "%%step d --after b,c\nprint(x)"
+    check_rejects(text, "KN304", "[cell 4]:1:7", ["`b`", "`c`"])

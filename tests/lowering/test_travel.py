@@ -80,3 +80,16 @@ def test_state_set_in_an_imports_cell_or_in_the_last_step_is_left_alone() -> Non
     check_compiles(
         "%%imports\nimport os\nos.environ['MODE'] = 'fast'\n%%step a\nx = 1\n%%step b --after a\nos.chdir('.')\nprint(x)"
     )
+
+
+PLOT = "%%imports\nimport matplotlib.pyplot as plt\n%%step a\nplt.style.use('ggplot')\nplt.plot([1])\nx = 1\n%%step b --after a\n"
+
+
+def test_the_look_of_plots_matters_to_a_later_step_that_draws() -> None:
+    check_rejects(f"{PLOT}plt.plot([x])", "KN402", "[cell 2]:1:1", ["matplotlib's style", "`b`"], level=Severity.WARNING)
+    drawing = PLOT.replace("%%step a", "%%functions\ndef draw(y):\n    plt.plot(y)\n%%step a", 1)
+    check_rejects(f"{drawing}draw(x)", "KN402", "[cell 3]:1:1", level=Severity.WARNING)
+
+
+def test_the_look_of_plots_does_not_matter_to_a_later_step_that_draws_nothing() -> None:
+    check_compiles(f"{PLOT}print(x)")
