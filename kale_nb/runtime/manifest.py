@@ -52,6 +52,7 @@ class Manifest:
         after: each known step's direct predecessors.
         conflicts: names of which unrelated versions meet here.
         outdated: for names whose version lost to a newer one, the losers.
+        twins: names that share objects of which two branches have a copy each, with the steps that wrote these.
     """
 
     step: str
@@ -59,6 +60,7 @@ class Manifest:
     names: Mapping[str, Version] = field(default_factory=dict)
     conflicts: Mapping[str, tuple[Version, ...]] = field(default_factory=dict)
     outdated: Mapping[str, tuple[Version, ...]] = field(default_factory=dict)
+    twins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def ancestors(self, step: str) -> frozenset[str]:
         """All steps before `step`."""
@@ -81,6 +83,7 @@ def read_manifest(data: Path, step: str) -> Manifest:
             raise MarshalError(f"{path} has format {content['format']}, this version of kale-nb reads {FORMAT}")
         names = {n: Version(**{**v, "globals": tuple(v.get("globals", ()))}) for n, v in content["names"].items()}
         after = {s: tuple(p) for s, p in content["after"].items()}
+        twins = {n: tuple(s) for n, s in content.get("twins", {}).items()}
     except FileNotFoundError:
         raise MarshalError(
             f"there is no output of step `{step}` in {data.resolve()}",
@@ -88,7 +91,7 @@ def read_manifest(data: Path, step: str) -> Manifest:
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MarshalError(f"{path} cannot be read: {error}", hint="the file is damaged; run the pipeline again") from error
-    return Manifest(step=step, after=after, names=names)
+    return Manifest(step=step, after=after, names=names, twins=twins)
 
 
 def write_manifest(data: Path, manifest: Manifest, report: Mapping[str, Any]) -> None:
@@ -98,6 +101,7 @@ def write_manifest(data: Path, manifest: Manifest, report: Mapping[str, Any]) ->
         "step": manifest.step,
         **report,
         "after": manifest.after,
+        **({"twins": manifest.twins} if manifest.twins else {}),
         "names": {n: _as_json(v) for n, v in sorted(manifest.names.items())},
     }
     path = data / manifest.step / "step.json"
@@ -129,7 +133,8 @@ def join(step: str, predecessors: Sequence[Manifest]) -> Manifest:
     for manifest in predecessors:
         after.update(manifest.after)
     after[step] = tuple(m.step for m in predecessors)
-    met = Manifest(step=step, after=after)
+    twins = {n: s for m in predecessors for n, s in m.twins.items()}
+    met = Manifest(step=step, after=after, twins=twins)
     if len(predecessors) == 1:
         return replace(met, names=predecessors[0].names)
     versions: dict[str, list[Version]] = {}
@@ -154,7 +159,16 @@ def join(step: str, predecessors: Sequence[Manifest]) -> Manifest:
 
 
 def _newest(found: Iterable[Version], before: Mapping[str, frozenset[str]]) -> list[Version]:
-    """Keep the versions that none of the others is known to come after; of one content, that written first."""
+    """Keep the versions that none of the others is known to come after.
+
+    Of one content the holder counts that comes last: a step that wrote it again did so because it shares objects with something new.
+    """
     versions = list(found)
     later = [v for v in versions if v.origin] or versions  # what the prelude made is older than all
-    return [v for v in later if not any(o.origin != v.origin and v.origin in before.get(o.origin, ()) for o in later)]
+
+    def passed(v: Version, o: Version) -> bool:
+        if o.origin == v.origin:
+            return v.step in before.get(o.step, ())
+        return v.origin in before.get(o.origin, ())
+
+    return [v for v in later if not any(passed(v, o) for o in later)]

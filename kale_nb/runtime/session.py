@@ -20,6 +20,7 @@ from kale_nb import marshal
 from kale_nb.errors import ConflictError, MarshalError
 from kale_nb.marshal import Trace
 from kale_nb.runtime import randomness
+from kale_nb.runtime.aliases import reshaped
 from kale_nb.runtime.manifest import Manifest, Version, join, read_manifest, write_manifest
 from kale_nb.runtime.metrics import MetricsRecorder
 from kale_nb.runtime.state import apply_state, baseline_of, has_state, state_of
@@ -53,7 +54,8 @@ class Session:
         self.used: set[str] = set()
         self.metrics = MetricsRecorder()
         self.warnings: list[str] = []
-        self.twins: dict[str, tuple[str, ...]] = {}
+        self.twins = dict(self.incoming.twins)
+        self.objects: dict[str, frozenset[int]] = {}
         self.random: dict[str, Any] = {}
         self.once: Sequence[str] = ()
         self._own_folder().mkdir(parents=True, exist_ok=True)
@@ -150,7 +152,7 @@ class Session:
         chosen = {n: self.incoming.names[n] for n in wanted}
         for name in wanted:
             for old in self.incoming.outdated.get(name, ()):
-                if old.step == old.origin or old.group < 0:
+                if old.step == old.origin or old.group < 0 or old.step in self.incoming.ancestors(chosen[name].step):
                     continue
                 if old.origin == chosen[name].origin:
                     self._note_twins(name, old, chosen)
@@ -242,6 +244,8 @@ class Session:
             if outcome is None:
                 continue
             kind, value = outcome
+            if kind in ("deleted", "new"):
+                self.twins.pop(name, None)
             if kind == "deleted":
                 names[name] = Version(step=self.step, origin=self.step, kind="deleted")
                 continue
@@ -254,6 +258,9 @@ class Session:
                 else "value"
             )
             values[name] = value
+        for name in self._reshaped(values):
+            values[name] = self._state(name) if self.held[name].state else self.held[name].value
+            kinds[name] = "state" if self.held[name].state else "value"
         origins = self._add_first_values(values, kinds)
         origins |= self._add_companions(values, kinds)
         for name, state in randomness.current().items():
@@ -267,7 +274,7 @@ class Session:
         for name, versions in unsettled.items():
             reason = f"`{name}` was changed in steps {' and '.join(f'`{v.step}`' for v in versions)}, which run in parallel"
             names[name] = Version(step=self.step, origin=self.step, kind="failed", reason=reason)
-        manifest = Manifest(step=self.step, after=self.incoming.after, names=names)
+        manifest = Manifest(step=self.step, after=self.incoming.after, names=names, twins=self.twins)
         write_manifest(self.data, manifest, self._report(changed, values, result))
 
     def _outcome(self, name: str) -> tuple[str, object] | None:
@@ -283,11 +290,23 @@ class Session:
         if _is_foreign(value) or held.trace.digest is None and name in self.incoming.names:
             return None
         now = self._state(name) if held.state else value
-        if held.trace.digest is not None and self._trace(now).digest == held.trace.digest:
+        trace = self._trace(now)
+        if held.trace.digest is not None and trace.digest == held.trace.digest:
+            self.objects[name] = trace.objects
             return None
         if held.trace.digest is None and name in self.prelude:
             return None
         return "changed", now
+
+    def _reshaped(self, values: Mapping[str, object]) -> list[str]:
+        """Names of equal content that share objects with others than they did. `objects` holds what the unchanged ones reach now."""
+        before = {n: h.trace.objects for n, h in self.held.items()}
+        now = {
+            n: self.objects.get(n, before[n])
+            for n, h in self.held.items()
+            if n not in values and self.namespace.get(n) is h.value
+        }
+        return reshaped(before, now)
 
     def _refuse_torn_change(self, name: str) -> None:
         if name in self.twins:
