@@ -52,6 +52,7 @@ class Manifest:
         after: each known step's direct predecessors.
         conflicts: names of which unrelated versions meet here.
         outdated: for names whose version lost to a newer one, the losers.
+        sources: texts of cells that define something, by file name.
         twins: names that share objects of which two branches have a copy each, with the steps that wrote these.
     """
 
@@ -61,6 +62,7 @@ class Manifest:
     conflicts: Mapping[str, tuple[Version, ...]] = field(default_factory=dict)
     outdated: Mapping[str, tuple[Version, ...]] = field(default_factory=dict)
     twins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     def ancestors(self, step: str) -> frozenset[str]:
         """All steps before `step`."""
@@ -84,6 +86,7 @@ def read_manifest(data: Path, step: str) -> Manifest:
         names = {n: Version(**{**v, "globals": tuple(v.get("globals", ()))}) for n, v in content["names"].items()}
         after = {s: tuple(p) for s, p in content["after"].items()}
         twins = {n: tuple(s) for n, s in content.get("twins", {}).items()}
+        sources = dict(content.get("sources", {}))
     except FileNotFoundError:
         raise MarshalError(
             f"there is no output of step `{step}` in {data.resolve()}",
@@ -91,7 +94,7 @@ def read_manifest(data: Path, step: str) -> Manifest:
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MarshalError(f"{path} cannot be read: {error}", hint="the file is damaged; run the pipeline again") from error
-    return Manifest(step=step, after=after, names=names, twins=twins)
+    return Manifest(step=step, after=after, names=names, twins=twins, sources=sources)
 
 
 def write_manifest(data: Path, manifest: Manifest, report: Mapping[str, Any]) -> None:
@@ -102,6 +105,7 @@ def write_manifest(data: Path, manifest: Manifest, report: Mapping[str, Any]) ->
         **report,
         "after": manifest.after,
         **({"twins": manifest.twins} if manifest.twins else {}),
+        **({"sources": manifest.sources} if manifest.sources else {}),
         "names": {n: _as_json(v) for n, v in sorted(manifest.names.items())},
     }
     path = data / manifest.step / "step.json"
@@ -134,7 +138,8 @@ def join(step: str, predecessors: Sequence[Manifest]) -> Manifest:
         after.update(manifest.after)
     after[step] = tuple(m.step for m in predecessors)
     twins = {n: s for m in predecessors for n, s in m.twins.items()}
-    met = Manifest(step=step, after=after, twins=twins)
+    sources = {f: text for m in predecessors for f, text in m.sources.items()}
+    met = Manifest(step=step, after=after, twins=twins, sources=sources)
     if len(predecessors) == 1:
         return replace(met, names=predecessors[0].names)
     versions: dict[str, list[Version]] = {}

@@ -23,6 +23,7 @@ from kale_nb.runtime import randomness
 from kale_nb.runtime.aliases import reshaped
 from kale_nb.runtime.manifest import Manifest, Version, join, read_manifest, write_manifest
 from kale_nb.runtime.metrics import MetricsRecorder
+from kale_nb.runtime.sources import cell_sources, show_sources
 from kale_nb.runtime.state import apply_state, baseline_of, has_state, state_of
 
 _STATE_PREFIX = "state:"
@@ -76,6 +77,7 @@ class Session:
         modules: Sequence[str],
     ) -> None:
         """Bring the names in, and note the state of what the step may change."""
+        show_sources(self.incoming.sources)
         self._refuse_conflicts([*needs, *maybe])
         for name in needs:
             version = self.incoming.names.get(name)
@@ -274,7 +276,13 @@ class Session:
         for name, versions in unsettled.items():
             reason = f"`{name}` was changed in steps {' and '.join(f'`{v.step}`' for v in versions)}, which run in parallel"
             names[name] = Version(step=self.step, origin=self.step, kind="failed", reason=reason)
-        manifest = Manifest(step=self.step, after=self.incoming.after, names=names, twins=self.twins)
+        manifest = Manifest(
+            step=self.step,
+            after=self.incoming.after,
+            names=names,
+            twins=self.twins,
+            sources={**self.incoming.sources, **cell_sources()},
+        )
         write_manifest(self.data, manifest, self._report(changed, values, result))
 
     def _outcome(self, name: str) -> tuple[str, object] | None:
