@@ -142,7 +142,7 @@ def graphs(draw: st.DrawFn) -> tuple[dict[StepName, tuple[StepName, ...]], dict[
     return after, writes, kills
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(graphs())
 def test_last_writers_are_those_of_a_plain_walk_over_the_whole_graph(
     drawn: tuple[dict[StepName, tuple[StepName, ...]], dict[StepName, set[str]], dict[StepName, set[str]]],

@@ -203,7 +203,7 @@ def straight_lines(draw: st.DrawFn) -> str:
     return "\n".join(lines)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(straight_lines())
 def test_hard_reads_are_the_names_whose_absence_raises(code: str) -> None:
     """A name is a hard read if and only if the program fails on it when all other names are there."""
@@ -223,7 +223,7 @@ def test_hard_reads_are_the_names_whose_absence_raises(code: str) -> None:
         assert (failed_on == name) is (name in hard), (name, hard)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(straight_lines())
 def test_what_is_surely_bound_is_there_at_the_end(code: str) -> None:
 
