@@ -9,7 +9,7 @@ from kale_nb.dataflow.recorder import Recorder, meet, nothing
 from kale_nb.dataflow.scopes import Definition, scope_of
 from kale_nb.dataflow.shapes import asks_existence, root_name, runs_at_least_once, short
 from kale_nb.dataflow.state import state_change
-from kale_nb.dataflow.strings import asks_by_text, at_names, constant_text, namespace_call
+from kale_nb.dataflow.strings import UNPICKLED, asks_by_text, at_names, constant_text, namespace_call, unpickles
 from kale_nb.dataflow.text import OPAQUE_CALL, SOFT_CALL, parse_expression, parse_statements
 
 MUTATORS = frozenset(
@@ -160,6 +160,8 @@ class ExpressionWalker(Recorder):
             self.read(name, node, ReadKind.SOFT)
         if asks_by_text(node):
             self.opaque_reads = True
+        if unpickles(node, {**self.prelude_imports, **self.imports}):
+            self.mentions.add(UNPICKLED)
         self._mutating_call(node)
         self.note_state(node)
         self.generic_visit(node)

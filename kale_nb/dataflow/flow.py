@@ -13,13 +13,18 @@ from dataclasses import dataclass
 
 from kale_nb.dataflow.facts import BlockFacts, Mutation, Read, ReadKind, Scope
 from kale_nb.dataflow.reaching import FEW, Reaching
+from kale_nb.dataflow.strings import UNPICKLED
 from kale_nb.names import StepName
 from kale_nb.pipeline.model import Certainty
 from kale_nb.pipeline.order import ancestors_of, sort_steps
 
-AMBIENT = frozenset(dir(builtins)) | frozenset(
-    "display get_ipython exit quit open print __name__ __doc__ __package__ __loader__ __spec__ __builtin__ __builtins__ __annotations__ "
-    "__file__ __debug__ __session__ __vsc_ipynb_file__ In Out _ __ ___ _i _ii _iii _ih _oh _dh".split()
+AMBIENT = (
+    frozenset(dir(builtins))
+    | frozenset(
+        "display get_ipython exit quit open print __name__ __doc__ __package__ __loader__ __spec__ __builtin__ __builtins__ __annotations__ "
+        "__file__ __debug__ __session__ __vsc_ipynb_file__ In Out _ __ ___ _i _ii _iii _ih _oh _dh".split()
+    )
+    | {UNPICKLED}
 )
 """Names that every kernel has without anybody's assignment."""
 
@@ -114,6 +119,8 @@ class _Inference:
         for step in steps:
             for name, scope in step.facts.scopes.items():
                 self.definers.setdefault(name, []).append((step.name, scope))
+            if step.facts.scopes:
+                self.definers.setdefault(UNPICKLED, []).append((step.name, Scope(frozenset(step.facts.scopes))))
         every = [s.facts for s in steps] + [prelude]
         scopes = [scope for facts in every for scope in (*facts.scopes.values(), facts.loose)]
         self.called_names = frozenset().union(*(s.reads for s in scopes))
