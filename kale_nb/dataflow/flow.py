@@ -70,12 +70,17 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """`reader` reads a name that `writer` changes, or binds again, before it in the notebook and beside it in the graph."""
+    """`reader` reads a name that `writer` changes, or binds again, before it in the notebook and beside it in the graph.
+
+    Attributes:
+        via: the function of whose body the read is, used at the place of `read`; None when the step reads the name itself.
+    """
 
     reader: StepName
     read: Read
     writer: StepName
     mutation: Mutation | None
+    via: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,11 +344,19 @@ class _Inference:
                     mutators.setdefault(mutation.name, []).append((step.name, mutation))
         for reader, wanted in wants.items():
             for want in wanted:
-                if want.read is None or want.read.kind not in (ReadKind.HARD, ReadKind.CONDITIONAL):
+                if want.certainty is Certainty.POSSIBLE or (want.read is not None and want.read.kind > ReadKind.CONDITIONAL):
                     continue
                 found = self._race(reader, want.name, mutators)
-                if found is not None:
+                if found is None:
+                    continue
+                if want.read is not None:
                     yield Race(reader, want.read, *found)
+                elif (use := self._use(reader, want.name)) is not None:
+                    yield Race(reader, Read(want.name, ReadKind.SOFT, use.place), *found, via=use.name)
+
+    def _use(self, step: StepName, name: str) -> Read | None:
+        """The first use, in the step's own code, of a function in whose reach `name` is read."""
+        return next((r for r in self.by_name[step].facts.reads if name in self.close([r.name], step).reads), None)
 
     def _is_plain(self, step: StepName, name: str, wants: Mapping[StepName, tuple[Want, ...]]) -> bool:
         """Tell whether what a step receives under a name surely is a number or a text, which `+=` binds again."""

@@ -41,6 +41,7 @@ class Lowered:
 
     Attributes:
         once: names that imports and functions cells compute, which may come out otherwise in another process.
+        told: for steps that others follow, the process-wide state that their text shows them to set.
     """
 
     pipeline: Pipeline | None
@@ -48,6 +49,7 @@ class Lowered:
     modules: dict[StepName, tuple[str, ...]]
     diagnostics: tuple[Diagnostic, ...]
     once: tuple[str, ...] = ()
+    told: dict[StepName, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ def lower(marked: Marked) -> Lowered:
         autosnapshot=settings.autosnapshot,
         explicit_order=order.explicit,
     )
+    followed = {p for b in blocks.steps for p in b.after}
+    told = {b.name: tuple(dict.fromkeys(c.what for c in b.facts.state_changes)) for b in blocks.steps if b.name in followed}
     modules = {b.name: _modules_before(b, blocks.steps) for b in blocks.steps}
     return Lowered(
         pipeline=pipeline, traced=dict(flow.traced), modules=modules, diagnostics=tuple(findings), once=_once(marked, blocks)

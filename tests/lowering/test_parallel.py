@@ -102,3 +102,19 @@ def test_loop_variables_of_two_branches_are_left_alone() -> None:
 def test_branches_that_fill_one_container_are_told_once_at_the_join() -> None:
     text = FORK.format("x['b'] = 1", "x['c'] = 2") + "%%step d --after b,c\nprint(x)"
     check_rejects(text, "KN304", "[cell 4]:1:7", ["`b`", "`c`"])
+
+
+def test_a_name_that_a_function_reads_and_a_step_beside_binds_is_a_warning_at_its_use() -> None:
+    text = "%%functions\ndef f():\n    return g()\n\ndef g():\n    return x\n" + FORK.format("x = 1", "print(f())")
+    found = check_rejects(text, "KN310", "[cell 4]:1:7", ["`c`", "uses `f`", "`x`", "`b`"], level=Severity.WARNING)
+    assert underlined(found) == "f"
+    check_rejects(text.replace("x = 1", "x.append(1)"), "KN305", "[cell 4]:1:7", ["uses `f`"], level=Severity.WARNING)
+
+
+def test_a_name_that_only_a_function_not_used_reads_is_left_alone() -> None:
+    check_compiles("%%functions\ndef f():\n    return x\n" + FORK.format("x = 1", "print(2)"))
+
+
+def test_branches_that_set_a_name_for_a_common_function_are_left_alone() -> None:
+    text = "%%functions\ndef f():\n    return model\n%%step a\ny = 0\n%%step b --after a\nmodel = 1\nprint(f())\n%%step c --after a\nmodel = 2\nprint(f())"
+    check_compiles(text)
