@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kale_nb.compiler import compile_notebook, write_compiled
 
+from kale_nb.compiler import compile_notebook, write_compiled
 from kale_nb.diagnostics import CompileError
 
 ROOT = Path(__file__).parents[2]
