@@ -53,7 +53,7 @@ def _notebook(
         if cell.role is Role.METRICS:
             cells.append(_code(f"watch-{number}", "_kale.record_metrics()", ["kale-load"]))
         cells.append(_user_cell(cell))
-    cells.append(_code("save", _save_source(step, readers), ["kale-save"]))
+    cells.append(_code("save", _save_source(step, readers, (lowered.told or {}).get(step.name)), ["kale-save"]))
     source = marked.source.metadata
     metadata = {k: source[k] for k in ("kernelspec", "language_info") if k in source}
     metadata.setdefault("kernelspec", {"name": pipeline.kernel, "display_name": pipeline.kernel, "language": "python"})
@@ -134,14 +134,16 @@ def _load_source(step: Step, touches: Sequence[str], once: Sequence[str], module
     return f"from kale_nb import runtime as _kale\n{_call('_kale.load', [DATA_NAME, f'step={_text(step.name)}'], arguments)}"
 
 
-def _save_source(step: Step, readers: Mapping[str, Sequence[StepName]]) -> str:
+def _save_source(step: Step, readers: Mapping[str, Sequence[StepName]], told: Sequence[str] | None) -> str:
     arguments: list[tuple[str, Sequence[str]]] = [
         ("maybe", _names(step.offers, Certainty.LIKELY)),
         ("possible", _names(step.offers, Certainty.POSSIBLE)),
+        ("told", told or ()),
     ]
     needed = {o.name: ", ".join(map(_text, readers.get(o.name, ()))) for o in step.offers if o.certainty is Certainty.REQUIRED}
     first = [f"needs={{{', '.join(f'{_text(n)}: [{r}]' for n, r in needed.items())}}}"] if needed else []
-    last = [f"result={_text(step.result)}"] if step.result is not None else []
+    last = [] if told is not None else ["last=True"]
+    last += [f"result={_text(step.result)}"] if step.result is not None else []
     return _call("_kale.save", first, arguments, last)
 
 
