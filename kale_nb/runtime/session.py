@@ -57,6 +57,7 @@ class Session:
         self.metrics = MetricsRecorder()
         self.warnings: list[str] = []
         self.twins = dict(self.incoming.twins)
+        self.alive: list[object] = []
         self.objects: dict[str, frozenset[int]] = {}
         self.random: dict[str, Any] = {}
         self.around = Surroundings()
@@ -240,7 +241,9 @@ class Session:
             self.held[name] = _Held(value, self._trace(value))
 
     def _state(self, name: str) -> dict[str, Any]:
-        return state_of(self.definitions[name], self.baselines[name])
+        state = state_of(self.definitions[name], self.baselines[name])
+        self.alive.append(state)  # traces tell objects by identity, which a new object must not take over
+        return state
 
     def _trace(self, value: object) -> Trace:
         return marshal.trace(value, main=self.namespace, by_reference=self.definitions)
