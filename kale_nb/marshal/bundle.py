@@ -6,7 +6,8 @@ facts on every value, and for every group the place, length and xxh3 of its sect
 knows all of it to be right before it unpickles anything; sections are compared with their sums as they are read.
 
 A stream starts with one pickle of two namespaces (the reader's `main`, the builtins), so that everything after can refer to them,
-and goes on with one pickle a value, in the order of the names.
+and goes on with one pickle a value, in the order of the names. Two more put right what pickle loses: which NaNs are one object, and the
+order in which sets are iterated.
 """
 
 from __future__ import annotations

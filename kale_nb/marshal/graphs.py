@@ -12,12 +12,13 @@ import sys
 import threading
 import types
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard, TypeVar
 
 from kale_nb.marshal.pickler import GraphPickler, NotANumber
 from kale_nb.marshal.refusals import class_name
+from kale_nb.marshal.setorder import recipe_of
 
 _T = TypeVar("_T")
 
@@ -78,23 +79,31 @@ def pickle_together(values: Mapping[str, object], *, main: dict[str, object], by
             raise CannotPickle(name) from error
         wants[name] = tuple(sorted(pickler.wants))
         ends.append((sink.length, len(pickler.held), len(pickler.buffers)))
-    pickler.dump(_markers(pickler, values) if _may_hold_nan(sink) else [])
+    met = [value for key, (_, value) in pickler.memo.copy().items() if key not in pickler.first]
+    pickler.dump(_markers(met, values) if _may_hold_nan(sink) else [])
+    pickler.dump(_set_orders(met))
     return Stream(names=tuple(values), pickler=pickler, sink=sink, ends=tuple(ends), wants=wants)
 
 
 _MOST_ITEMS = 10_000
 
 
-def _markers(pickler: GraphPickler, values: Mapping[str, object]) -> list[tuple[Any, Any, NotANumber]]:
+def _markers(met: Sequence[Any], values: Mapping[str, object]) -> list[tuple[Any, Any, NotANumber]]:
     """Find NaNs in variables, lists and dictionaries: pickle writes them by value, yet notebooks find them by identity."""
     found: list[tuple[Any, Any, NotANumber]] = [(None, n, NotANumber(v)) for n, v in values.items() if _is_nan(v)]
-    for key, (_, container) in pickler.memo.copy().items():
+    for container in met:
         cls = type(container)
-        if key in pickler.first or cls not in (list, dict) or len(container) > _MOST_ITEMS:
+        if cls not in (list, dict) or len(container) > _MOST_ITEMS:
             continue
         places = enumerate(container) if cls is list else container.items()
         found.extend((container, place, NotANumber(v)) for place, v in places if v.__class__ is float and v != v)
     return found
+
+
+def _set_orders(met: Sequence[Any]) -> list[tuple[set[Any], list[Any], list[int], int]]:
+    """Find the sets that pickle would give back in another order, with what puts that right."""
+    found = ((value, recipe_of(value)) for value in met if type(value) is set)
+    return [(value, recipe.order, recipe.gaps, recipe.mask) for value, recipe in found if recipe is not None]
 
 
 def _may_hold_nan(sink: Parts) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from kale_nb.errors import MarshalError
-from kale_nb.marshal import rebuild
+from kale_nb.marshal import rebuild, setorder
 from kale_nb.marshal.bundle import BundleReader
 from kale_nb.marshal.model import Entry
 
@@ -96,6 +96,8 @@ def _load_stream(reader: BundleReader, file: IO[bytes], record: Any, main: dict[
                 found[name] = _as_compiled(unpickler.load())
             for container, key, value in unpickler.load():
                 (found if container is None else container)[key] = value
+            for elements, order, gaps, mask in unpickler.load():
+                setorder.follow(elements, order, gaps, mask)
         except MarshalError as error:
             raise MarshalError(error.message, variable=error.variable or name, culprit=error.culprit, hint=error.hint) from error
         except ModuleNotFoundError as error:

@@ -189,7 +189,7 @@ def masked_array(cls: Any, data: Any, mask: Any, fill_value: Any, hard: bool, at
 
 def log_file_handler(cls: type[Any]) -> Any:
     """Make a handler that logs to a file, not opened yet."""
-    return cls.__new__(cls)
+    return object.__new__(cls)
 
 
 def set_log_file_handler(handler: Any, state: dict[str, Any]) -> None:
