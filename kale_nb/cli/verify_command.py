@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kale_nb.cli import messages
-from kale_nb.cli.options import add_places, byte_count
+from kale_nb.cli.options import add_pipeline_option, add_places, byte_count
 from kale_nb.cli.progress import PlainLines, Stream
 from kale_nb.cli.style import Style, plain
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("notebook", metavar="NOTEBOOK", help="the notebook to verify")
+    parser.add_argument("notebook", metavar="NOTEBOOK", help="the notebook or script to verify")
+    add_pipeline_option(parser)
     parser.add_argument("-p", "--param", metavar="NAME=VALUE", action="append", default=[], help="set a parameter for both ways")
     parser.add_argument("--params-file", metavar="FILE", type=Path, help="set parameters from a YAML or JSON file; -p wins")
     parser.add_argument(
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from kale_nb.runner import RunOptions
     from kale_nb.verify.verify import verify
 
-    compiled = load(args.notebook)
+    compiled = load(args.notebook, pipeline=args.pipeline)
     options = RunOptions(
         params=given_params(compiled.pipeline, args.param, args.params_file),
         jobs=args.jobs,
