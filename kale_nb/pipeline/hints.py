@@ -50,7 +50,7 @@ def members(hint: Any) -> tuple[Any, ...]:
 def class_of(hint: Any) -> type | None:
     """Return the class that a hint asks for, without its parameters; None when it is no class."""
     found = typing.get_origin(hint) or hint
-    if not isinstance(found, type) or found is object or getattr(found, "_is_protocol", False):
+    if not isinstance(found, type) or found in (object, ANYTHING) or getattr(found, "_is_protocol", False):
         return None
     return dict if typing.is_typeddict(hint) else found
 

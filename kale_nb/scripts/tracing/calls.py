@@ -113,7 +113,7 @@ class Tracer:
         call.name = self.unique_name(str(mark.settings.get("name") or _name_of(call.reference, self.converter)))
         call.after += self.resolve_after(mark.settings.get("after"), call)
         bound = self.bind(call, args, given)
-        self.convert_arguments(call, args, given)
+        self.convert_arguments(call, args, given, spread=frame is not None and frames.spreads(frame))
         self.note_use(call, bound)
         self.note_function(call)
         self.calls.append(call)
@@ -188,6 +188,8 @@ class Tracer:
 
     def bind(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Match arguments with the function's parameters."""
+        if any(type(a) is Value and isinstance(known_of(a).node, ast.Starred) for a in args):
+            return {}  # how many they are is not known
         try:
             return dict(inspect.signature(call.mark.function).bind(*args, **kwargs).arguments)
         except TypeError as error:
@@ -196,10 +198,10 @@ class Tracer:
         except ValueError:
             return {}
 
-    def convert_arguments(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def convert_arguments(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], *, spread: bool) -> None:
         """Turn arguments into expressions."""
         convert = self.converter.argument
-        call.args = [convert(v, f"argument {i} of {call.name}") for i, v in enumerate(args, 1)]
+        call.args = [convert(v, f"argument {i} of {call.name}", spread=spread) for i, v in enumerate(args, 1)]
         call.kwargs = [(k, convert(v, f"argument `{k}` of {call.name}")) for k, v in kwargs.items()]
 
     def note_use(self, call: Call, bound: dict[str, Any]) -> None:

@@ -41,10 +41,10 @@ class Converter:
         number = self.imports.setdefault((module, name), len(self.imports))
         return ast.Name(id=f"{IMPORT}{number}", ctx=ast.Load())
 
-    def argument(self, value: Any, subject: str) -> ast.expr:
-        """Convert an argument of a step; `subject` names it in messages."""
+    def argument(self, value: Any, subject: str, *, spread: bool = False) -> ast.expr:
+        """Convert an argument of a step; `subject` names it in messages. `spread`: the call spreads a list, `f(*rest)`."""
         self.subject = subject
-        return self.convert(value)
+        return self.convert(value, inside=spread)
 
     def convert(self, value: Any, *, inside: bool = False) -> ast.expr:
         """Return the expression of a value. `inside`: it stands in a list or the like, where a starred rest may be spread."""
@@ -146,6 +146,8 @@ class Converter:
     def built(self, value: Any) -> ast.expr | None:
         """Return an expression that builds a value of a simple type again: a path, a range, a named tuple, a dataclass."""
         kind = type(value)
+        if kind is slice:
+            return _call(ast.Name(id="slice", ctx=ast.Load()), [self.convert(a) for a in (value.start, value.stop, value.step)])
         if kind is range:
             arguments = [value.start, value.stop, value.step] if value.step != 1 else [value.start, value.stop]
             return _call(ast.Name(id="range", ctx=ast.Load()), [self.convert(a) for a in arguments])

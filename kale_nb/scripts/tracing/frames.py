@@ -117,6 +117,12 @@ def unpacking(frame: FrameType) -> Unpack | None:
     return None
 
 
+def spreads(frame: FrameType) -> bool:
+    """Tell whether the call that a frame is in spreads a sequence: `f(*values)`."""
+    found = (i.opname for i in dis.get_instructions(frame.f_code) if i.offset == frame.f_lasti)
+    return next(found, "") == "CALL_FUNCTION_EX"
+
+
 def targets_of_call(frame: FrameType) -> ast.expr | None:
     """Return what the call that a frame is in is assigned to; None when it is not assigned as a whole."""
     key = _position(frame.f_code, frame.f_lasti)

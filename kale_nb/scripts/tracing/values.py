@@ -56,7 +56,9 @@ class Value:
 
     def __getitem__(self, key: Any) -> Any:
         known = known_of(self)
-        return known.derived(ast.Subscript(value=known.node, slice=known.convert(key), ctx=ast.Load()), key)
+        parts = [_index(known, part) for part in key] if type(key) is tuple else []
+        index = ast.Tuple(elts=parts, ctx=ast.Load()) if parts else _index(known, key)
+        return known.derived(ast.Subscript(value=known.node, slice=index, ctx=ast.Load()), key)
 
     def __iter__(self) -> Iterator[Any]:
         known = known_of(self)
@@ -144,6 +146,13 @@ def known_of(value: Value) -> Known:
 def marker_number(text: str) -> int:
     """Return the number in a marker's digits."""
     return int("".join(str(ord(c) - _DIGIT) for c in text))
+
+
+def _index(known: Known, key: Any) -> ast.expr:
+    if type(key) is not slice:
+        return known.convert(key)
+    ends = [None if end is None else known.convert(end) for end in (key.start, key.stop, key.step)]
+    return ast.Slice(lower=ends[0], upper=ends[1], step=ends[2])
 
 
 def needs_value(value: Value, does: str, hint: str) -> NoReturn:
