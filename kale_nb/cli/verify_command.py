@@ -78,18 +78,21 @@ def verdict_lines(verdict: Verdict, style: Style) -> list[str]:
     counts = {answer: sum(step.answer is answer for step in verdict.steps) for answer in Answer}
     total = len(verdict.steps)
     lines = [line for step in verdict.steps for line in _step_lines(step, style)]
+    script = verdict.record.source.endswith(".py")
+    source = "script" if script else "notebook"
     if verdict.failure is not None:
-        lines.append(f"the notebook itself fails, run from top to bottom: {brief(verdict.failure)}")
+        how = "as plain Python" if script else "run from top to bottom"
+        lines.append(f"the {source} itself fails, {how}: {brief(verdict.failure)}")
     lines.extend(
         f"the pipeline fails in step {step.name}{'' if step.failure is None else f': {brief(step.failure)}'}"
         for step in verdict.record.failed
     )
     if verdict.same:
-        lines.append(style.paint(f"same: all {total} steps say what the notebook says", "green"))
+        lines.append(style.paint(f"same: all {total} steps say what the {source} says", "green"))
         return lines
-    told = f"{counts[Answer.SAME]} of {total} steps say what the notebook says"
+    told = f"{counts[Answer.SAME]} of {total} steps say what the {source} says"
     lines.append(style.paint(f"different: {told}", "red"))
-    lines.append(f"the notebook, executed: {near(verdict.notebook)}")
+    lines.append(f"the {source}, executed: {near(verdict.notebook)}")
     lines.append(f"the pipeline's run: {show_command(verdict.record)}")
     return lines
 

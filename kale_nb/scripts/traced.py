@@ -143,11 +143,15 @@ def read_script(path: str | Path, pipeline: str | None = None) -> Script:
     return _decoded(data, spelled, hashlib.sha256(content).hexdigest())
 
 
-def _run(path: str, target: str, pipeline: str | None) -> subprocess.CompletedProcess[str]:
+def tracer_command(code: str) -> list[str]:
+    """Return the command that runs `code` with kale on its path and nothing of the working folder's."""
     ours = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    code = f"import sys; sys.path.append({ours!r}); {_READ}"
+    return [sys.executable, "-P", "-c", f"import sys; sys.path.append({ours!r}); {code}"]
+
+
+def _run(path: str, target: str, pipeline: str | None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-P", "-c", code, path, target, pipeline or ""],
+        [*tracer_command(_READ), path, target, pipeline or ""],
         cwd=os.path.dirname(path),
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": os.environ.get("MPLBACKEND", "agg")},
         stdin=subprocess.DEVNULL,

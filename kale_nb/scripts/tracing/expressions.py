@@ -183,4 +183,4 @@ def _described(value: Any) -> str:
         return "a lambda" if value.__name__ == "<lambda>" else f"the function {value.__name__}"
     if isinstance(value, type):
         return f"the class {value.__name__}"
-    return f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"
+    return f"an object of type {kind}"

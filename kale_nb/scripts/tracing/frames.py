@@ -6,6 +6,7 @@ import ast
 import dis
 import functools
 import os
+import re
 import sys
 from dataclasses import dataclass
 from types import CodeType, FrameType
@@ -43,6 +44,19 @@ def user_frame() -> FrameType | None:
     while frame is not None and is_ours(frame.f_code.co_filename):
         frame = frame.f_back
     return frame
+
+
+def blamed_frame() -> FrameType | None:
+    """Return the innermost frame of the user's own code: neither ours nor that of a library."""
+    innermost = frame = user_frame()
+    while frame is not None and is_library(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame if frame is not None and not is_ours(frame.f_code.co_filename) and frame.f_code.co_filename != "<string>" else innermost
+
+
+def is_library(filename: str) -> bool:
+    """Tell whether a file is installed, not written by the user, or none at all."""
+    return filename.startswith(("<", os.path.dirname(os.__file__) + os.sep)) or bool(re.search(r"[/\\](site|dist)-packages[/\\]", filename))
 
 
 def is_ours(filename: str) -> bool:

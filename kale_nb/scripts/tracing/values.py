@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from kale_nb.scripts.tracing.frames import Spot, Unpack, spot_of, unpacking, user_frame
+from kale_nb.scripts.tracing.frames import Spot, Unpack, blamed_frame, spot_of, unpacking, user_frame
 
 _OPEN, _CLOSE, _DIGIT = "\ue0f0", "\ue0f1", 0xE100
 MARKER = re.compile(f"{_OPEN}([\ue100-\ue109]+){_CLOSE}")
@@ -37,7 +37,7 @@ class Refused(BaseException):
 
 def refuse(code: str, message: str, hint: str | None = None, spot: Spot | None = None) -> NoReturn:
     """Stop reading the script at the user's innermost line, or at `spot`."""
-    raise Refused(code, message, hint, spot if spot is not None else spot_of(user_frame()))
+    raise Refused(code, message, hint, spot if spot is not None else spot_of(blamed_frame()))
 
 
 class Value:
@@ -65,13 +65,12 @@ class Value:
         frame = user_frame()
         shape = unpacking(frame) if frame is not None else None
         if shape is None:
-            what = "parameter" if known.is_param else "result"
             hint = (
                 "loop over a constant, or move the loop into a step"
                 if known.is_param
                 else "move the loop into a step that takes it, or unpack it into a fixed number of names"
             )
-            needs_value(self, f"goes through the {what}", hint)
+            needs_value(self, "goes through", hint)
         return iter(known.unpack(self, shape, frame))
 
     def __str__(self) -> str:
@@ -239,4 +238,13 @@ for _name in ("abs", "round", "divmod"):
     setattr(Value, f"__{_name}__", _function(_name))
 for _name, (_does, _hint) in _REFUSED.items():
     setattr(Value, _name, _refusal(_does, _hint))
-Value.__hash__ = object.__hash__  # type: ignore[method-assign]
+
+
+def _hash(self: Value) -> int:
+    """A result may be a key, or in a set, that a step takes; of a parameter it would look for what is not there yet."""
+    if known_of(self).is_param:
+        needs_value(self, "looks for", _CHOICE)
+    return object.__hash__(self)
+
+
+Value.__hash__ = _hash  # type: ignore[method-assign]
