@@ -74,7 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
-    parser = Parser(prog="kale", description="Run an annotated notebook, or a script of decorated functions, as a pipeline of steps, with the same results.")
+    parser = Parser(
+        prog="kale",
+        description="Run an annotated notebook, or a script of decorated functions, as a pipeline of steps, with the same results.",
+    )
     parser.add_argument("--version", action="version", version=f"kale {__version__}")
     parser.add_argument("--debug", action="store_true", help="show tracebacks of kale itself (also: KALE_DEBUG=1)")
     words = _with_run(words)
@@ -95,9 +98,9 @@ def _parse(words: list[str]) -> argparse.Namespace:
 
 def _with_run(words: list[str]) -> list[str]:
     """`kale script.py` means `kale run script.py`."""
-    first = next((i for i, word in enumerate(words) if not word.startswith("-")), None)
-    if first is not None and words[first] not in COMMANDS and words[first].lower().endswith((".py", ".ipynb")):
-        return [*words[:first], "run", *words[first:]]
+    files = [word for word in words if word.lower().endswith((".py", ".ipynb"))]
+    if files and (words[0] == files[0] or words[0].startswith("-")) and not any(word in COMMANDS for word in words):
+        return ["run", *words]
     return words
 
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("notebook", metavar="NOTEBOOK", nargs="?", help="a notebook, a script, or a folder that `kale compile` wrote")
+    parser.add_argument(
+        "notebook", metavar="NOTEBOOK", nargs="?", help="a notebook, a script, or a folder that `kale compile` wrote"
+    )
     add_pipeline_option(parser)
     parser.add_argument(
         "--run", metavar="RUN", help="draw this run (an id, its beginning, or latest) with the states of its steps"

@@ -21,7 +21,9 @@ def add_script_options(parser: argparse.ArgumentParser) -> None:
     """Declare what only scripts take."""
     add_pipeline_option(parser)
     parser.add_argument(
-        "--no-snapshot", action="store_true", help="put a script's own modules into its stepbooks instead of taking them from a copy"
+        "--no-snapshot",
+        action="store_true",
+        help="put a script's own modules into its stepbooks instead of taking them from a copy",
     )
 
 

@@ -55,7 +55,9 @@ class _Carried(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         if name not in self.sources:
             inner = any(known.startswith(f"{name}.") for known in self.sources)
             return importlib.machinery.ModuleSpec(name, None, is_package=True) if inner else None
-        spec = importlib.machinery.ModuleSpec(name, self, origin=os.path.abspath(self.sources[name][0]), is_package=self.is_package(name))
+        spec = importlib.machinery.ModuleSpec(
+            name, self, origin=os.path.abspath(self.sources[name][0]), is_package=self.is_package(name)
+        )
         spec.has_location = True
         return spec
 
@@ -155,7 +157,10 @@ def keep_file(name: str, path: str, folder: Path) -> None:
     """Copy a file, or a folder, that the step wrote into the step's folder of the run. MarshalError when it is not there."""
     source = Path(path)
     if not source.exists():
-        raise MarshalError(f"the artifact `{name}` is not there: the step wrote no {path}", hint="write it there, or correct the path of @artifact")
+        raise MarshalError(
+            f"the artifact `{name}` is not there: the step wrote no {path}",
+            hint="write it there, or correct the path of @artifact",
+        )
     target = folder / "artifacts" / name
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():

@@ -62,7 +62,9 @@ def lower_script(script: Script) -> LoweredScript:
     steps: list[Step] = []
     for index, traced in enumerate(script.steps):
         if not is_step_name(traced.name):
-            found.append(_say("KN618", traced.marked, f"a step cannot be called {traced.name!r}", "use letters, digits, `-` and `_`"))
+            found.append(
+                _say("KN618", traced.marked, f"a step cannot be called {traced.name!r}", "use letters, digits, `-` and `_`")
+            )
         asks, problems = _asks(traced.settings, traced.marked)
         settings, more = merge(traced.name, asks, defaults)
         found += [*problems, *more]
@@ -216,5 +218,3 @@ def _nearest(word: str) -> str | None:
 
     near = difflib.get_close_matches(word, (*_KINDS, "secrets"), n=1)
     return f"did you mean `{near[0]}`?" if near else f"it has {', '.join((*_KINDS, 'secrets'))}"
-
-

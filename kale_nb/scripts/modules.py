@@ -43,7 +43,8 @@ def module_name(path: str) -> ModuleName:
     stem = ".".join(parts)
     if all(part.isidentifier() for part in parts) and not _is_taken(parts[0], root):
         return ModuleName(name=stem, importable=True)
-    return ModuleName(name=re.sub(r"\W", "_", parts[-1]) + "_script", importable=False)
+    plain = re.sub(r"\W", "_", parts[-1])
+    return ModuleName(name=f"{'script_' if plain[:1].isdigit() else ''}{plain}_script", importable=False)
 
 
 def _is_taken(name: str, root: str) -> bool:

@@ -12,9 +12,7 @@ from pathlib import Path
 from kale_nb.pipeline.params import to_source
 from kale_nb.scripts.traced import tracer_command
 
-_RUN = (
-    "import sys; from kale_nb.scripts.tracing.plainly import main; main(sys.argv[1], sys.argv[2], sys.argv[3] or None, sys.argv[4])"
-)
+_RUN = "import sys; from kale_nb.scripts.tracing.plainly import main; main(sys.argv[1], sys.argv[2], sys.argv[3] or None, sys.argv[4])"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,5 +41,3 @@ def run_plainly(path: Path, function: str, params: Mapping[str, object], output:
     except (OSError, ValueError):
         return PlainRun(said=(), failure=f"its process ended with exit code {done.returncode}")
     return PlainRun(said=tuple((s["stdout"], s["stderr"]) for s in data["steps"]), failure=data["failure"])
-
-

@@ -24,7 +24,7 @@ _error(
     "The script cannot be imported, or a module that it imports.",
     "Every step imports the script to get at its function.",
     "settings = open('settings.json').read()  # which is not there\n\n" + _STEP,
-    "Correct what fails, or move it into a step or under `if __name__ == \"__main__\":`.",
+    'Correct what fails, or move it into a step or under `if __name__ == "__main__":`.',
 )
 _error(
     "KN602",
@@ -105,7 +105,7 @@ _error(
     "The pipeline calls itself, or is called when the script is imported.",
     "It would never end: every step imports the script.",
     _STEP + "@pipeline\ndef flow():\n    load()\n\nflow()",
-    "Put the call under `if __name__ == \"__main__\":`.",
+    'Put the call under `if __name__ == "__main__":`.',
 )
 _error(
     "KN612",

@@ -72,7 +72,10 @@ def _imports_source(script: Script, traced: TracedStep, module: ModuleName, *, c
         if folder != ".":
             lines += ["from kale_nb import runtime as _kale", f"_kale.search_in({folder!r})"]
         if not module.importable:
-            lines += ["from kale_nb import runtime as _kale", f"_kale.load_module({os.path.basename(script.path)!r}, {module.name!r})"]
+            lines += [
+                "from kale_nb import runtime as _kale",
+                f"_kale.load_module({os.path.basename(script.path)!r}, {module.name!r})",
+            ]
     groups: dict[str, list[TracedImport]] = {}
     for wanted in traced.imports:
         groups.setdefault(wanted.module, []).append(wanted)

@@ -137,7 +137,7 @@ def read_script(path: str | Path, pipeline: str | None = None) -> Script:
             said = done.stderr.strip().splitlines()
             raise SourceError(
                 f"{spelled} ended the process that read it, with exit code {done.returncode}{f': {said[-1]}' if said else ''}",
-                hint="put what a script does on its own under `if __name__ == \"__main__\":`",
+                hint='put what a script does on its own under `if __name__ == "__main__":`',
             )
         data = json.loads(target.read_text(encoding="utf-8"))
     return _decoded(data, spelled, hashlib.sha256(content).hexdigest())
@@ -230,12 +230,19 @@ class _Paths:
 
     def spot(self, raw: list[Any]) -> Spot:
         path, line, column, end = raw
-        return Spot(path=self._spelled(path), line=line, column=None if column is None else column + 1, end=None if end is None else end + 1)
+        return Spot(
+            path=self._spelled(path),
+            line=line,
+            column=None if column is None else column + 1,
+            end=None if end is None else end + 1,
+        )
 
     def _spelled(self, path: str) -> str:
         path = os.path.abspath(path)
         if os.path.realpath(path) == os.path.realpath(self.absolute):
             return self.script
         if path.startswith(self.root + os.sep):
-            return os.path.normpath(os.path.join(os.path.dirname(self.script), os.path.relpath(path, os.path.dirname(self.absolute))))
+            return os.path.normpath(
+                os.path.join(os.path.dirname(self.script), os.path.relpath(path, os.path.dirname(self.absolute)))
+            )
         return path

@@ -110,7 +110,10 @@ def _verify_script(compiled: Compiled, script: Script, options: RunOptions, obse
 
 
 def _streams(out: str, errors: str, places: Mapping[str, str]) -> Said:
-    outputs = [{"output_type": "stream", "name": "stdout", "text": out}, {"output_type": "stream", "name": "stderr", "text": errors}]
+    outputs = [
+        {"output_type": "stream", "name": "stdout", "text": out},
+        {"output_type": "stream", "name": "stderr", "text": errors},
+    ]
     return said(outputs, places)
 
 

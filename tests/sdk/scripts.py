@@ -57,7 +57,13 @@ def write(folder: Path, files: dict[str, str] | str) -> Path:
 def plain(script: Path, *, cwd: Path | None = None) -> str:
     """Return what the script prints as plain Python."""
     done = subprocess.run(
-        [sys.executable, script.name], cwd=cwd or script.parent, capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL
+        [sys.executable, script.name],
+        cwd=cwd or script.parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -89,5 +95,11 @@ def told(folder: Path, script: str, pipeline: str | None = None) -> str:
 def kale(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run the command."""
     return subprocess.run(
-        [sys.executable, "-m", "kale", *words], cwd=cwd, capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL
+        [sys.executable, "-m", "kale", *words],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        stdin=subprocess.DEVNULL,
     )

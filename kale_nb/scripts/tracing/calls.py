@@ -93,7 +93,9 @@ class Tracer:
     def pipeline(self, wrapper: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Another pipeline's steps become steps of this one; a pipeline that calls itself has no end."""
         if wrapper is self.function:
-            refuse("KN611", f"the pipeline {wrapper.__name__} calls itself", "take the call out; a loop over constants repeats steps")
+            refuse(
+                "KN611", f"the pipeline {wrapper.__name__} calls itself", "take the call out; a loop over constants repeats steps"
+            )
         return inspect.unwrap(wrapper, stop=lambda f: not hasattr(f, "__kale_pipeline__"))(*args, **kwargs)
 
     def metric(self, name: str, value: float) -> None:
@@ -139,7 +141,11 @@ class Tracer:
             found = self._held_by(call)
         if found is not None:
             if "." in name and "<locals>" not in name and _first_parameter(function) == "self":
-                refuse("KN606", f"{name} is a method: its object is not there in the step", "make it a function that takes the object")
+                refuse(
+                    "KN606",
+                    f"{name} is a method: its object is not there in the step",
+                    "make it a function that takes the object",
+                )
             return found
         if "<locals>" in name:
             message = f"{name.rpartition('.')[2]} is defined inside of {name.partition('.<locals>')[0]}: no step could import it"
@@ -175,8 +181,14 @@ class Tracer:
             return [found for one in asked for found in self.resolve_after(one, call)]
         if type(asked) is Value:
             node = known_of(asked).node
-            return [self.variables[int(n.id[2:])].call for n in ast.walk(node) if isinstance(n, ast.Name) and n.id[:2] == VARIABLE]
-        found = [c for c in self.calls if asked in (c.name, c.mark.settings.get("name")) or asked is c.wrapper or asked is c.mark.function]
+            return [
+                self.variables[int(n.id[2:])].call for n in ast.walk(node) if isinstance(n, ast.Name) and n.id[:2] == VARIABLE
+            ]
+        found = [
+            c
+            for c in self.calls
+            if asked in (c.name, c.mark.settings.get("name")) or asked is c.wrapper or asked is c.mark.function
+        ]
         if found:
             return found
         name = asked if isinstance(asked, str) else getattr(asked, "__name__", repr(asked))

@@ -51,12 +51,18 @@ def blamed_frame() -> FrameType | None:
     innermost = frame = user_frame()
     while frame is not None and is_library(frame.f_code.co_filename):
         frame = frame.f_back
-    return frame if frame is not None and not is_ours(frame.f_code.co_filename) and frame.f_code.co_filename != "<string>" else innermost
+    return (
+        frame
+        if frame is not None and not is_ours(frame.f_code.co_filename) and frame.f_code.co_filename != "<string>"
+        else innermost
+    )
 
 
 def is_library(filename: str) -> bool:
     """Tell whether a file is installed, not written by the user, or none at all."""
-    return filename.startswith(("<", os.path.dirname(os.__file__) + os.sep)) or bool(re.search(r"[/\\](site|dist)-packages[/\\]", filename))
+    return filename.startswith(("<", os.path.dirname(os.__file__) + os.sep)) or bool(
+        re.search(r"[/\\](site|dist)-packages[/\\]", filename)
+    )
 
 
 def is_ours(filename: str) -> bool:

@@ -12,7 +12,19 @@ from typing import Any
 from kale_nb.scripts.tracing.calls import PARAMETER, VARIABLE, Call, Tracer, Variable
 from kale_nb.scripts.tracing.expressions import IMPORT
 
-_TAKEN = {*dir(builtins), *keyword.kwlist, *keyword.softkwlist, "_kale", "_kale_data", "get_ipython", "exit", "quit", "In", "Out", "_"}
+_TAKEN = {
+    *dir(builtins),
+    *keyword.kwlist,
+    *keyword.softkwlist,
+    "_kale",
+    "_kale_data",
+    "get_ipython",
+    "exit",
+    "quit",
+    "In",
+    "Out",
+    "_",
+}
 
 
 class Names:

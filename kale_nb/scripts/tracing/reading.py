@@ -61,7 +61,9 @@ class Printed(io.TextIOBase):
         if MARKER.search(text):
             node, _ = self.tracer.converter.texts[marker_number(MARKER.findall(text)[0])]
             what = "a parameter" if "$v" not in _dump(node) else "a result"
-            refuse("KN605", f"the pipeline's body prints {what}, which is only known when the pipeline runs", "print it in a step")
+            refuse(
+                "KN605", f"the pipeline's body prints {what}, which is only known when the pipeline runs", "print it in a step"
+            )
         spot = spot_of(user_frame())
         if text.strip() and spot not in self.spots:
             self.spots.append(spot)
@@ -135,7 +137,10 @@ def _refuse_error(code: str, error: BaseException, path: str, what: str) -> Any:
 
 
 def _is_users(filename: str, script: str) -> bool:
-    return os.path.abspath(filename).startswith(os.path.dirname(os.path.abspath(script)) + os.sep) and "site-packages" not in filename
+    return (
+        os.path.abspath(filename).startswith(os.path.dirname(os.path.abspath(script)) + os.sep)
+        and "site-packages" not in filename
+    )
 
 
 def choose(module: ModuleType, wanted: str | None) -> Callable[..., Any]:
@@ -150,7 +155,9 @@ def choose(module: ModuleType, wanted: str | None) -> Callable[..., Any]:
         listed = ", ".join(v.__name__ for v in every.values()) or "it has none"
         refuse("KN602", f"there is no pipeline `{wanted}` in the script", f"its pipelines: {listed}", _top(module))
     if not found:
-        refuse("KN602", "there is no function decorated with @pipeline", "decorate the function that calls the steps", _top(module))
+        refuse(
+            "KN602", "there is no function decorated with @pipeline", "decorate the function that calls the steps", _top(module)
+        )
     if len(found) > 1:
         names = [v.__name__ for v in found]
         mark = getattr(found[1], sdk.PIPELINE)

@@ -198,7 +198,10 @@ _REFUSED = {
     "__len__": ("takes the length of", _IN_STEP),
     "__contains__": ("looks into", _IN_STEP),
     "__int__": ("makes a number of", "pass it on as it is and convert it in the step, or declare its type in the step: `n: int`"),
-    "__float__": ("makes a number of", "pass it on as it is and convert it in the step, or declare its type in the step: `x: float`"),
+    "__float__": (
+        "makes a number of",
+        "pass it on as it is and convert it in the step, or declare its type in the step: `x: float`",
+    ),
     "__complex__": ("makes a number of", _IN_STEP),
     "__index__": ("uses as a number", "use a constant here, or do it in a step"),
     "__call__": ("calls", _IN_STEP),
