@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import kale_nb.compiler  # noqa: F401 - importing it registers every rule
-
 from kale_nb.diagnostics import RULES, Rule, Severity
 
 DIAGNOSTICS = Path(__file__).parent / "guide" / "diagnostics.md"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kale_nb.annotations.marks import Marked
@@ -110,7 +110,7 @@ def _lower(source: Source) -> tuple[Marked, Lowered]:
         found,
         key=lambda d: (d.location.cell or 0, d.location.line or 0, d.location.column or 0, d.rule.code),
     )
-    return marked, Lowered(pipeline=lowered.pipeline, traced=lowered.traced, modules=lowered.modules, diagnostics=tuple(ordered))
+    return marked, replace(lowered, diagnostics=tuple(ordered))
 
 
 def write_compiled(compiled: Compiled, directory: str | Path) -> Path:

@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse(words: list[str]) -> argparse.Namespace:
     parser = Parser(
         prog="kale",
-        description="Run an annotated notebook, or a script of decorated functions, as a pipeline of steps, with the same results.",
+        description="Run an annotated notebook or script as a pipeline of steps, with the same results.",
     )
     parser.add_argument("--version", action="version", version=f"kale {__version__}")
     parser.add_argument("--debug", action="store_true", help="show tracebacks of kale itself (also: KALE_DEBUG=1)")

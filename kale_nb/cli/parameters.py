@@ -58,5 +58,7 @@ def describe_params(pipeline: Pipeline) -> list[str]:
     rows = [("parameter", "type", "default", "")]
     for param in pipeline.params:
         kind = f"{param.type} or None" if param.optional else param.type
-        rows.append((param.name, kind, clip(to_source(param.default), 60), param.description or ""))
+        rows.append(
+            (param.name, kind, clip(to_source(param.default).replace("__import__('datetime').", ""), 60), param.description or "")
+        )
     return table(rows, indent="")

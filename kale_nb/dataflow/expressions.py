@@ -9,7 +9,7 @@ from kale_nb.dataflow.recorder import Recorder, meet, nothing
 from kale_nb.dataflow.scopes import Definition, scope_of
 from kale_nb.dataflow.shapes import asks_existence, root_name, runs_at_least_once, short
 from kale_nb.dataflow.state import state_change
-from kale_nb.dataflow.strings import asks_by_text, at_names, constant_text, namespace_call
+from kale_nb.dataflow.strings import UNPICKLED, asks_by_text, at_names, constant_text, namespace_call, unpickles
 from kale_nb.dataflow.text import OPAQUE_CALL, SOFT_CALL, parse_expression, parse_statements
 
 MUTATORS = frozenset(
@@ -84,14 +84,16 @@ class ExpressionWalker(Recorder):
     visit_SetComp = visit_ListComp  # type: ignore[assignment]
 
     def visit_GeneratorExp(self, node: ast.GeneratorExp) -> None:
-        self.comprehension(node.generators, [node.elt])
+        self.comprehension(node.generators, [node.elt], lazy=True)
 
     def visit_DictComp(self, node: ast.DictComp) -> None:
         self.comprehension(node.generators, [node.key, node.value])
 
-    def comprehension(self, generators: list[ast.comprehension], values: list[ast.expr]) -> None:
+    def comprehension(self, generators: list[ast.comprehension], values: list[ast.expr], *, lazy: bool = False) -> None:
+        """Walk a comprehension in place. What it binds by `:=` is only sure where it surely runs, and at once."""
         self.visit(generators[0].iter)
         certain = runs_at_least_once(generators[0].iter) and len(generators) == 1 and not generators[0].ifs
+        start = self.here.copy()
         self.hidden.append(set())
         try:
             if not certain:
@@ -108,6 +110,8 @@ class ExpressionWalker(Recorder):
             if not certain:
                 self.conditional -= 1
             self.hidden.pop()
+        if not certain or lazy:
+            self.here = meet([start, self.here])
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         text = constant_text(node.slice)
@@ -156,6 +160,8 @@ class ExpressionWalker(Recorder):
             self.read(name, node, ReadKind.SOFT)
         if asks_by_text(node):
             self.opaque_reads = True
+        if unpickles(node, {**self.prelude_imports, **self.imports}):
+            self.mentions.add(UNPICKLED)
         self._mutating_call(node)
         self.note_state(node)
         self.generic_visit(node)

@@ -48,12 +48,14 @@ class Mutation:
     Attributes:
         how: the text of it, for messages.
         certain: it happens whenever the block runs, to a value that the block received.
+        augmented: it is `x += ...`, which changes a list in place and binds a number again.
     """
 
     name: str
     how: str
     place: Place
     certain: bool
+    augmented: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ class BlockFacts:
         mentions: every name that stands in the block's own top-level code.
         must_bind: bound whenever the block finishes.
         may_bind: bound on some path (a superset of must_bind).
+        plain: bound here, and always to what nothing can change in place: numbers, texts, tuples of them.
+        fixed: bound here, and always to what is the same in every process: literals and functions.
         kills: certainly unbound at the end.
         binds_at: where each name is first bound.
         mutations: certain in-place changes of names.
@@ -121,6 +125,8 @@ class BlockFacts:
     mentions: frozenset[str] = frozenset()
     must_bind: frozenset[str] = frozenset()
     may_bind: frozenset[str] = frozenset()
+    plain: frozenset[str] = frozenset()
+    fixed: frozenset[str] = frozenset()
     kills: frozenset[str] = frozenset()
     binds_at: Mapping[str, Place] = field(default_factory=dict)
     mutations: tuple[Mutation, ...] = ()

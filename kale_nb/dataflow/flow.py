@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from kale_nb.dataflow.facts import BlockFacts, Mutation, Read, ReadKind, Scope
+from kale_nb.dataflow.reaching import FEW, Reaching
+from kale_nb.dataflow.strings import UNPICKLED
 from kale_nb.names import StepName
 from kale_nb.pipeline.model import Certainty
 from kale_nb.pipeline.order import ancestors_of, sort_steps
 
-AMBIENT = frozenset(dir(builtins)) | frozenset(
-    "display get_ipython exit quit open print __name__ __doc__ __package__ __loader__ __spec__ __builtin__ __builtins__ __annotations__ "
-    "__file__ __debug__ __session__ __vsc_ipynb_file__ In Out _ __ ___ _i _ii _iii _ih _oh _dh".split()
+AMBIENT = (
+    frozenset(dir(builtins))
+    | frozenset(
+        "display get_ipython exit quit open print __name__ __doc__ __package__ __loader__ __spec__ __builtin__ __builtins__ __annotations__ "
+        "__file__ __debug__ __session__ __vsc_ipynb_file__ In Out _ __ ___ _i _ii _iii _ih _oh _dh".split()
+    )
+    | {UNPICKLED}
 )
 """Names that every kernel has without anybody's assignment."""
 
@@ -64,12 +70,17 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """`reader` reads a name that `writer` changes, or binds again, before it in the notebook and beside it in the graph."""
+    """`reader` reads a name that `writer` changes, or binds again, before it in the notebook and beside it in the graph.
+
+    Attributes:
+        via: the function of whose body the read is, used at the place of `read`; None when the step reads the name itself.
+    """
 
     reader: StepName
     read: Read
     writer: StepName
     mutation: Mutation | None
+    via: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,14 +104,6 @@ class Flow:
     races: tuple[Race, ...] = ()
 
 
-@dataclass(slots=True)
-class _Reaching:
-    """Per name, at one point of the graph: its last writers, and who deleted it."""
-
-    writers: dict[str, frozenset[StepName]] = field(default_factory=dict)
-    deleted: dict[str, StepName] = field(default_factory=dict)
-
-
 def infer(steps: Sequence[StepBlock], prelude: BlockFacts) -> Flow:
     """Infer the data flow. The steps must form an acyclic graph whose predecessors all exist; order is that of the source."""
     return _Inference(steps, prelude).result()
@@ -121,6 +124,8 @@ class _Inference:
         for step in steps:
             for name, scope in step.facts.scopes.items():
                 self.definers.setdefault(name, []).append((step.name, scope))
+            if step.facts.scopes:
+                self.definers.setdefault(UNPICKLED, []).append((step.name, Scope(frozenset(step.facts.scopes))))
         every = [s.facts for s in steps] + [prelude]
         scopes = [scope for facts in every for scope in (*facts.scopes.values(), facts.loose)]
         self.called_names = frozenset().union(*(s.reads for s in scopes))
@@ -138,10 +143,10 @@ class _Inference:
             for name in s.facts.may_bind | self.reach[s.name].binds:
                 self.binders.setdefault(name, []).append(s.name)
         self.opaque_binders = frozenset(s.name for s in steps if s.facts.opaque_binds or self.reach[s.name].opaque)
-        self.touchers: dict[str, list[StepName]] = {}
+        self.touchers: dict[str, set[StepName]] = {}
         for s in steps:
             for name in self.touched[s.name]:
-                self.touchers.setdefault(name, []).append(s.name)
+                self.touchers.setdefault(name, set()).add(s.name)
 
     # -- functions that can run -------------------------------------------------------------------------------------------
 
@@ -187,18 +192,12 @@ class _Inference:
     # -- forward: last writers --------------------------------------------------------------------------------------------
 
     def result(self) -> Flow:
-        reaching: dict[StepName, _Reaching] = {}
-        after_step: dict[StepName, _Reaching] = {}
-        for name in self.order:
-            step = self.by_name[name]
-            reaching[name] = self._join([after_step[p] for p in step.after])
-            after_step[name] = self._through(step, reaching[name])
+        reaching = self._reaching()
         wants: dict[StepName, tuple[Want, ...]] = {}
         missing: list[Missing] = []
         conflicts: list[Conflict] = []
         for step in self.steps:
-            if step.name in reaching:
-                wants[step.name] = self._wants(step, reaching[step.name], missing, conflicts)
+            wants[step.name] = self._wants(step, reaching, missing, conflicts)
         return Flow(
             wants=wants,
             offers=self._offers(wants),
@@ -209,39 +208,17 @@ class _Inference:
             races=tuple(self._races(wants)),
         )
 
-    def _join(self, branches: Sequence[_Reaching]) -> _Reaching:
-        if len(branches) == 1:
-            return branches[0]
-        made = _Reaching()
-        for branch in branches:
-            for name, writers in branch.writers.items():
-                have = made.writers.get(name)
-                made.writers[name] = writers if have is None or have is writers else have | writers
-            made.deleted.update(branch.deleted)
-        for name, writers in made.writers.items():
-            if len(writers) > 1:
-                made.writers[name] = self._last(writers)
-        return made
-
-    def _last(self, writers: frozenset[StepName]) -> frozenset[StepName]:
-        """Drop a writer that is an ancestor of another."""
-        return frozenset(w for w in writers if not any(w in self.ancestors[o] for o in writers if o != w))
-
-    def _through(self, step: StepBlock, before: _Reaching) -> _Reaching:
-        facts = step.facts
-        after = _Reaching(dict(before.writers), dict(before.deleted))
-        me = frozenset({step.name})
-        for name in facts.may_bind | self.reach[step.name].binds | {m.name for m in facts.mutations if m.certain}:
-            after.writers[name] = me
-            after.deleted.pop(name, None)
-        for name in facts.kills:
-            after.writers.pop(name, None)
-            after.deleted[name] = step.name
-        return after
+    def _reaching(self) -> Reaching:
+        writes = {
+            s.name: s.facts.may_bind | self.reach[s.name].binds | {m.name for m in s.facts.mutations if m.certain}
+            for s in self.steps
+        }
+        kills = {s.name: s.facts.kills for s in self.steps}
+        return Reaching({s.name: s.after for s in self.steps}, self.ancestors, writes, kills)
 
     # -- what a step wants ------------------------------------------------------------------------------------------------
 
-    def _wants(self, step: StepBlock, before: _Reaching, missing: list[Missing], conflicts: list[Conflict]) -> tuple[Want, ...]:
+    def _wants(self, step: StepBlock, reaching: Reaching, missing: list[Missing], conflicts: list[Conflict]) -> tuple[Want, ...]:
         facts = step.facts
         ancestors = self.ancestors[step.name]
         wanted: dict[str, tuple[Certainty, Read | None]] = {}
@@ -252,7 +229,7 @@ class _Inference:
                 wanted[name] = (certainty, read)
 
         for read in facts.reads:
-            self._one_read(step, read, before, want, missing, conflicts)
+            self._one_read(step, read, reaching, want, missing, conflicts)
         reach = self.reach[step.name]
         for name in reach.reads | reach.binds:
             if self._available(name, ancestors):
@@ -269,15 +246,15 @@ class _Inference:
                 for name in self.touched[ancestor]:
                     want(name, Certainty.POSSIBLE, None)
         return tuple(
-            Want(name, certainty, tuple(sorted(before.writers.get(name, ()), key=self.rank.__getitem__)), read)
+            Want(name, certainty, tuple(sorted(reaching.before(name, step.name).writers, key=self.rank.__getitem__)), read)
             for name, (certainty, read) in sorted(wanted.items())
         )
 
     def _available(self, name: str, ancestors: frozenset[StepName]) -> bool:
         """Tell whether some ancestor may have made, or changed, a version of the name."""
-        return any(t in ancestors for t in self.touchers.get(name, ()))
+        return not ancestors.isdisjoint(self.touchers.get(name, ()))
 
-    def _one_read(self, step, read, before, want, missing, conflicts) -> None:  # type: ignore[no-untyped-def]
+    def _one_read(self, step, read, reaching, want, missing, conflicts) -> None:  # type: ignore[no-untyped-def]
         name = read.name
         ancestors = self.ancestors[step.name]
         in_prelude = name in self.prelude.may_bind
@@ -291,8 +268,8 @@ class _Inference:
             elif not hidden_source:
                 missing.append(Missing(step.name, read))
             return
-        writers = before.writers.get(name, frozenset())
-        deleted = before.deleted.get(name)
+        reached = reaching.before(name, step.name)
+        writers, deleted = reached.writers, reached.deleted_by
         if deleted is not None and not writers and read.kind is ReadKind.HARD and not in_prelude and name not in AMBIENT:
             missing.append(Missing(step.name, read, deleted))
         certain = read.kind is ReadKind.HARD and not in_prelude and name not in AMBIENT
@@ -309,18 +286,12 @@ class _Inference:
     # -- backward: what is still wanted -----------------------------------------------------------------------------------
 
     def _offers(self, wants: Mapping[StepName, tuple[Want, ...]]) -> dict[StepName, dict[str, Certainty]]:
-        live_out: dict[StepName, dict[str, Certainty]] = {name: {} for name in self.order}
+        live_out = self._live_out(wants)
         offers: dict[StepName, dict[str, Certainty]] = {}
         has_followers = {p for s in self.steps for p in s.after}
         for name in reversed(self.order):
             step = self.by_name[name]
             out = live_out[name]
-            live_in = {n: c for n, c in out.items() if n not in step.facts.must_bind and n not in step.facts.kills}
-            for want in wants[name]:
-                _raise_to(live_in, want.name, want.certainty)
-            for p in step.after:
-                for n, c in live_in.items():
-                    _raise_to(live_out[p], n, c)
             mine = self.touched[name] | {w.name for w in wants[name]} | self.global_binds
             everything = name in self.opaque_binders
             kept = {n: c for n, c in out.items() if everything or n in mine}
@@ -330,21 +301,69 @@ class _Inference:
             offers[name] = dict(sorted(kept.items()))
         return offers
 
+    def _live_out(self, wants: Mapping[StepName, tuple[Want, ...]]) -> dict[StepName, dict[str, Certainty]]:
+        """Per step that may have a name of its own, how surely a later step wants what it leaves of it."""
+        live_out: dict[StepName, dict[str, Certainty]] = {name: {} for name in self.order}
+        readers: dict[str, list[tuple[StepName, Certainty]]] = {}
+        for reader, wanted in wants.items():
+            for want in wanted:
+                readers.setdefault(want.name, []).append((reader, want.certainty))
+        for name, asking in readers.items():
+            holders = self.touchers.get(name, set()).union(reader for reader, _ in asking)
+            near = len(holders) <= FEW and name not in self.global_binds and not self.opaque_binders
+            for reader, certainty in asking:
+                before = holders & self.ancestors[reader] if near else frozenset()
+                if near and all(self.ancestors[h].isdisjoint(before) for h in before if self._surely_replaces(h, name)):
+                    for holder in before:
+                        _raise_to(live_out[holder], name, certainty)
+                else:
+                    self._follow_back(reader, name, certainty, live_out)
+        return live_out
+
+    def _surely_replaces(self, step: StepName, name: str) -> bool:
+        facts = self.by_name[step].facts
+        return name in facts.must_bind or name in facts.kills
+
+    def _follow_back(
+        self, reader: StepName, name: str, certainty: Certainty, live_out: dict[StepName, dict[str, Certainty]]
+    ) -> None:
+        """Mark a name as wanted on all ways back from its reader, up to where it is surely made."""
+        pending = list(self.by_name[reader].after)
+        while pending:
+            at = pending.pop()
+            if _raise_to(live_out[at], name, certainty) and not self._surely_replaces(at, name):
+                pending += self.by_name[at].after
+
     # -- parallel steps ---------------------------------------------------------------------------------------------------
 
     def _races(self, wants: Mapping[StepName, tuple[Want, ...]]) -> Iterable[Race]:
         mutators: dict[str, list[tuple[StepName, Mutation]]] = {}
         for step in self.steps:
             for mutation in step.facts.mutations:
-                if mutation.certain:
+                if mutation.certain and not (mutation.augmented and self._is_plain(step.name, mutation.name, wants)):
                     mutators.setdefault(mutation.name, []).append((step.name, mutation))
         for reader, wanted in wants.items():
             for want in wanted:
-                if want.read is None or want.read.kind not in (ReadKind.HARD, ReadKind.CONDITIONAL):
+                if want.certainty is Certainty.POSSIBLE or (want.read is not None and want.read.kind > ReadKind.CONDITIONAL):
                     continue
                 found = self._race(reader, want.name, mutators)
-                if found is not None:
+                if found is None:
+                    continue
+                if want.read is not None:
                     yield Race(reader, want.read, *found)
+                elif (use := self._use(reader, want.name)) is not None:
+                    yield Race(reader, Read(want.name, ReadKind.SOFT, use.place), *found, via=use.name)
+
+    def _use(self, step: StepName, name: str) -> Read | None:
+        """The first use, in the step's own code, of a function in whose reach `name` is read."""
+        return next((r for r in self.by_name[step].facts.reads if name in self.close([r.name], step).reads), None)
+
+    def _is_plain(self, step: StepName, name: str, wants: Mapping[StepName, tuple[Want, ...]]) -> bool:
+        """Tell whether what a step receives under a name surely is a number or a text, which `+=` binds again."""
+        makers = next((w.producers for w in wants[step] if w.name == name), ())
+        if not makers:
+            return name in self.prelude.plain
+        return all(name in self.by_name[maker].facts.plain for maker in makers)
 
     def _race(
         self, reader: StepName, name: str, mutators: Mapping[str, list[tuple[StepName, Mutation]]]
@@ -366,7 +385,10 @@ class _Inference:
         )
 
 
-def _raise_to(table: dict[str, Certainty], name: str, certainty: Certainty) -> None:
+def _raise_to(table: dict[str, Certainty], name: str, certainty: Certainty) -> bool:
+    """Note at least this certainty; False when it was there already."""
     have = table.get(name)
-    if have is None or _RANK[certainty] < _RANK[have]:
-        table[name] = certainty
+    if have is not None and _RANK[have] <= _RANK[certainty]:
+        return False
+    table[name] = certainty
+    return True

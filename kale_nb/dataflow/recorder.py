@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from kale_nb.dataflow.facts import BlockFacts, Mutation, Place, Read, ReadKind, Scope, StateChange, Stuck
-from kale_nb.dataflow.shapes import short
+from kale_nb.dataflow.shapes import root_name, short
 from kale_nb.dataflow.state import state_change
 
 _HISTORY = frozenset({"In", "Out", "_ih", "_oh", "_i", "_ii", "_iii"})
@@ -47,6 +48,9 @@ class Recorder(ast.NodeVisitor):
         self.here = Paths()
         self.may: set[str] = set()
         self.binds_at: dict[str, Place] = {}
+        self.bindings: Counter[str] = Counter()
+        self.plain_bindings: Counter[str] = Counter()
+        self.fixed_bindings: Counter[str] = Counter()
         self.reads: dict[tuple[str, ReadKind], Read] = {}
         self.mentions: set[str] = set()
         self.mutations: list[Mutation] = []
@@ -74,6 +78,8 @@ class Recorder(ast.NodeVisitor):
             mentions=frozenset(self.mentions),
             must_bind=frozenset(must),
             may_bind=frozenset(self.may),
+            plain=frozenset(n for n, count in self.plain_bindings.items() if count == self.bindings[n]),
+            fixed=frozenset(n for n, count in self.fixed_bindings.items() if count == self.bindings[n]),
             kills=frozenset(self.here.killed - must),
             binds_at=self.binds_at,
             mutations=tuple(self.mutations),
@@ -130,6 +136,7 @@ class Recorder(ast.NodeVisitor):
             scope.add(name)
             return
         self.may.add(name)
+        self.bindings[name] += 1
         self.binds_at.setdefault(name, self.place(node))
         if self.here.must is not None:
             self.here.must.add(name)
@@ -179,14 +186,16 @@ class Recorder(ast.NodeVisitor):
         if not self.hidden:
             self.state.append(StateChange(f"`{short(node)}`, a part of the module `{module}`", self.place(node)))
 
-    def mutate(self, name: str, how: str, node: ast.AST) -> None:
+    def mutate(self, name: str, how: str, node: ast.AST, *, augmented: bool = False) -> None:
         if not any(name in scope for scope in self.hidden):
             received = not self.conditional and self.here.must is not None and name not in self.may
-            self.mutations.append(Mutation(name, how, self.place(node), received))
+            self.mutations.append(Mutation(name, how, self.place(node), received, augmented))
 
     def note_state(self, node: ast.AST) -> None:
         what = state_change(node)
-        if what is not None and not self.hidden:
+        root = root_name(node.func if isinstance(node, ast.Call) else node)
+        own = root in self.may and root not in self.imports
+        if what is not None and not own and not self.hidden:
             self.state.append(StateChange(what, self.place(node)))
 
 

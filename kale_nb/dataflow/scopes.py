@@ -11,7 +11,7 @@ import symtable
 from collections.abc import Iterable
 
 from kale_nb.dataflow.facts import Scope
-from kale_nb.dataflow.strings import asks_by_text
+from kale_nb.dataflow.strings import UNPICKLED, asks_by_text, unpickles
 from kale_nb.dataflow.text import OPAQUE_CALL, SOFT_CALL
 
 OPAQUE_FUNCTIONS = frozenset({"exec", "eval", "globals", "locals", "vars", "dir", OPAQUE_CALL})
@@ -34,6 +34,8 @@ def scope_of(node: Definition) -> Scope:
     for child in table.get_children():
         _collect(child, reads, binds)
     strings = _names_in_strings(node)
+    if any(isinstance(n, ast.Call) and unpickles(n, {}) for n in ast.walk(node)):
+        strings.add(UNPICKLED)
     opaque = bool((reads | {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}) & {"exec", "globals"}) or _calls_opaque(
         node
     )

@@ -7,7 +7,7 @@ import ast
 from kale_nb.dataflow.strings import constant_text, namespace_call
 
 
-def root_name(node: ast.expr) -> str | None:
+def root_name(node: ast.AST) -> str | None:
     """The name at the root of `a.b[c].d`; None when it is a call or a literal."""
     while isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
         node = node.value
@@ -18,6 +18,48 @@ def short(node: ast.AST, limit: int = 40) -> str:
     """The text of a node on one line, for messages."""
     text = ast.unparse(node).split("\n")[0]
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def is_plain(value: ast.expr) -> bool:
+    """Tell whether an expression surely gives something that cannot change in place: a number, a text, a tuple of such.
+
+    >>> [is_plain(ast.parse(code, mode="eval").body) for code in ("-1.5", "(1, 'a')", "f'{x}'", "[1]", "x")]
+    [True, True, True, False, False]
+    """
+    match value:
+        case ast.Constant() | ast.JoinedStr():
+            return True
+        case ast.UnaryOp(operand=operand):
+            return is_plain(operand)
+        case ast.BinOp(left=left, right=right):
+            return is_plain(left) and is_plain(right)
+        case ast.Tuple(elts=parts):
+            return all(is_plain(p) for p in parts)
+        case ast.Call(func=ast.Name(id=name)):
+            return name in {"int", "float", "str", "bool", "len", "repr", "round"}
+        case _:
+            return False
+
+
+def is_fixed(value: ast.expr) -> bool:
+    """Tell whether an expression gives the same in every process: literals, containers of them, functions.
+
+    >>> [is_fixed(ast.parse(code, mode="eval").body) for code in ("-1.5", "[1, {'a': 2}]", "lambda x: x", "f'{x}'", "time()")]
+    [True, True, True, False, False]
+    """
+    match value:
+        case ast.Constant() | ast.Lambda():
+            return True
+        case ast.UnaryOp(operand=operand):
+            return is_fixed(operand)
+        case ast.BinOp(left=left, right=right):
+            return is_fixed(left) and is_fixed(right)
+        case ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Set(elts=parts):
+            return all(is_fixed(p) for p in parts)
+        case ast.Dict(keys=keys, values=values):
+            return all(k is not None and is_fixed(k) for k in keys) and all(is_fixed(v) for v in values)
+        case _:
+            return False
 
 
 def known_truth(test: ast.expr) -> bool | None:

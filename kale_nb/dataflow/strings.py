@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
 
 _WORD = re.compile(r"[^\W\d]\w*")
 _AT = re.compile(r"@\s*([^\W\d]\w*)")
@@ -30,6 +31,26 @@ def asks_by_text(call: ast.Call) -> bool:
     if not (isinstance(func, ast.Attribute) and func.attr in {"query", "eval"} and call.args):
         return False
     return not any(isinstance(part, ast.Constant) and isinstance(part.value, str) for part in ast.walk(call.args[0]))
+
+
+UNPICKLED = "<unpickled>"
+"""Stands among the names that are read for all classes and functions that a pickle may ask the notebook for."""
+
+_PICKLES = frozenset({"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "torch", "pd", "pandas"})
+
+
+def unpickles(call: ast.Call, imports: Mapping[str, str]) -> bool:
+    """Tell whether a call reads a pickle: it finds classes and functions in the notebook by names that no text shows.
+
+    >>> unpickles(ast.parse("joblib.load('model.pkl')", mode="eval").body, {})
+    True
+    """
+    func = call.func
+    if isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name):
+        return func.value.id in _PICKLES and func.attr in {"load", "loads", "read_pickle", "open", "Unpickler"}
+    if isinstance(func, ast.Name) and func.id in {"load", "loads", "read_pickle", "Unpickler"}:
+        return any(f"from {module}" in imports.get(func.id, "") for module in _PICKLES)
+    return False
 
 
 def namespace_call(node: ast.AST) -> bool:

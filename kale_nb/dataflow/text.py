@@ -186,6 +186,9 @@ class _OpenMagics(ast.NodeTransformer):
             return [*reads, opaque(node.lineno)]
         if name in {"pinfo", "pinfo2", "psource", "pdoc", "pdef"}:
             return [soft_read([line.strip().split(".")[0]], node.lineno)] if line.strip() else node
+        if name in {"who", "who_ls", "whos"}:
+            reading: ast.expr = ast.Call(func=ast.Name(id="globals", ctx=ast.Load()), args=[], keywords=[])
+            return [_place(ast.Expr(value=reading), node.lineno), node]
         if name == "reset":
             return [*reads, node]
         return reads or node

@@ -15,7 +15,16 @@ from kale_nb.dataflow.expressions import ExpressionWalker
 from kale_nb.dataflow.facts import BlockFacts, ReadKind, Scope, Stuck
 from kale_nb.dataflow.recorder import Paths, meet, nothing
 from kale_nb.dataflow.scopes import scope_of
-from kale_nb.dataflow.shapes import asks_existence, catches_name_error, known_truth, root_name, runs_at_least_once, short
+from kale_nb.dataflow.shapes import (
+    asks_existence,
+    catches_name_error,
+    is_fixed,
+    is_plain,
+    known_truth,
+    root_name,
+    runs_at_least_once,
+    short,
+)
 from kale_nb.dataflow.state import state_change, stuck_kind
 from kale_nb.dataflow.strings import namespace_call
 
@@ -41,7 +50,7 @@ class _Walker(ExpressionWalker):
         self.visit(node.value)
         for target in node.targets:
             self._target(target)
-            self._note_stuck(target, node.value)
+            self._note_value(target, node.value)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         with self.perhaps(guarded=True):
@@ -49,15 +58,16 @@ class _Walker(ExpressionWalker):
         if node.value is not None:
             self.visit(node.value)
             self._target(node.target)
-            self._note_stuck(node.target, node.value)
+            self._note_value(node.target, node.value)
 
     def visit_AugAssign(self, node: ast.AugAssign) -> None:
         if isinstance(node.target, ast.Name):
             self.read(node.target.id, node.target)
             self.visit(node.value)
             if node.target.id not in (self.here.must or ()):
-                self.mutate(node.target.id, short(node), node)
+                self.mutate(node.target.id, short(node), node, augmented=True)
             self.bind(node.target.id, node.target)
+            self.bindings[node.target.id] -= not self.hidden
         else:
             self.visit(node.value)
             self._target(node.target)
@@ -75,9 +85,14 @@ class _Walker(ExpressionWalker):
                 if root is not None and not self.is_module(root):
                     self.mutate(root, f"{short(part)} = ...", part)
 
-    def _note_stuck(self, target: ast.expr, value: ast.expr) -> None:
-        kind = stuck_kind(value, self.imports)
-        if kind is not None and isinstance(target, ast.Name) and not self.hidden:
+    def _note_value(self, target: ast.expr, value: ast.expr) -> None:
+        """Note what the text tells of a value that a name is bound to."""
+        if not isinstance(target, ast.Name) or self.hidden:
+            return
+        self.plain_bindings[target.id] += is_plain(value)
+        self.fixed_bindings[target.id] += is_fixed(value)
+        kind = stuck_kind(value, {**self.prelude_imports, **self.imports})
+        if kind is not None:
             self.stuck[target.id] = Stuck(target.id, kind, self.place(target))
 
     def visit_Delete(self, node: ast.Delete) -> None:

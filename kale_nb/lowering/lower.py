@@ -37,12 +37,19 @@ SYNTAX = rule(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lowered:
-    """A pipeline and, per step, the prelude names that it may change; with everything that was found on the way."""
+    """A pipeline and, per step, the prelude names that it may change; with everything that was found on the way.
+
+    Attributes:
+        once: names that imports and functions cells compute, which may come out otherwise in another process.
+        told: for steps that others follow, the process-wide state that their text shows them to set.
+    """
 
     pipeline: Pipeline | None
     traced: dict[StepName, tuple[str, ...]]
     modules: dict[StepName, tuple[str, ...]]
     diagnostics: tuple[Diagnostic, ...]
+    once: tuple[str, ...] = ()
+    told: dict[StepName, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +104,12 @@ def lower(marked: Marked) -> Lowered:
         autosnapshot=settings.autosnapshot,
         explicit_order=order.explicit,
     )
+    followed = {p for b in blocks.steps for p in b.after}
+    told = {b.name: tuple(dict.fromkeys(c.what for c in b.facts.state_changes)) for b in blocks.steps if b.name in followed}
     modules = {b.name: _modules_before(b, blocks.steps) for b in blocks.steps}
-    return Lowered(pipeline=pipeline, traced=dict(flow.traced), modules=modules, diagnostics=tuple(findings))
+    return Lowered(
+        pipeline=pipeline, traced=dict(flow.traced), modules=modules, diagnostics=tuple(findings), once=_once(marked, blocks)
+    )
 
 
 def _parse(marked: Marked, speaker: Speaker) -> tuple[dict[int, ast.Module], frozenset[str], list[Diagnostic]]:
@@ -146,6 +157,13 @@ def prelude_order(cells: Sequence[MarkedCell]) -> tuple[MarkedCell, ...]:
     return (*params, *others) if params_stand_alone(cells) else tuple(cells)
 
 
+def _once(marked: Marked, blocks: _Blocks) -> tuple[str, ...]:
+    params = _quick_facts([c for c in marked.prelude if c.role is Role.PARAMETERS])
+    prelude = blocks.prelude
+    computed = prelude.may_bind - prelude.scopes.keys() - prelude.imports.keys() - prelude.fixed - params.may_bind
+    return tuple(sorted(computed))
+
+
 def params_stand_alone(cells: Sequence[MarkedCell]) -> bool:
     """Tell whether the parameters cells can run before the imports and functions cells with the same outcome."""
     params = _quick_facts([c for c in cells if c.role is Role.PARAMETERS])
@@ -183,14 +201,14 @@ def _check(blocks: _Blocks, flow: Flow, doubt: _Doubt, speaker: Speaker) -> list
     found = [
         *naming.check_missing(flow, names, speaker),
         *naming.check_functions(blocks.steps, flow.reach, names, blocks.prelude, speaker),
-        *naming.check_imports(blocks.steps, flow, speaker),
+        *naming.check_imports(blocks.steps, flow, blocks.prelude, speaker),
         *naming.check_history(blocks.steps, flow, names, speaker),
         *parallel.check_joins(flow, names, speaker),
         *parallel.check_races(flow, names, speaker),
         *prelude.check_prelude(before, blocks.steps, names, speaker),
         *prelude.check_overwrites(blocks.last_bind, before, blocks.steps, speaker),
         *travel.check_stuck(blocks.steps, flow, speaker),
-        *travel.check_state(blocks.steps, speaker),
+        *travel.check_state(blocks.steps, flow, blocks.prelude, speaker),
     ]
     return sorted(found, key=lambda d: (d.location.cell or 0, d.location.line or 0, d.location.column or 0, d.rule.code))
 
@@ -218,6 +236,9 @@ def _step(index: int, marked: Marked, block: StepBlock, flow: Flow, trees: dict[
         needs=needs,
         offers=offers,
         rebinds=tuple(VarName(n) for n in sorted(block.facts.may_bind)),
+        prelude_reads=tuple(
+            VarName(n) for n in flow.traced[block.name] if n in block.facts.mentions or n in flow.reach[block.name]
+        ),
         result=_trailing(last, trees),
         location=marks.location,
     )

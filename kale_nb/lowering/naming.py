@@ -239,21 +239,24 @@ def _scopes(name: str, blocks: Sequence[StepBlock], prelude: BlockFacts) -> Iter
             yield facts.scopes[name]
 
 
-def check_imports(blocks: Sequence[StepBlock], flow: Flow, speaker: Speaker) -> Iterator[Diagnostic]:
-    """Tell of modules that travel from the step that imports them."""
+def check_imports(blocks: Sequence[StepBlock], flow: Flow, prelude: BlockFacts, speaker: Speaker) -> Iterator[Diagnostic]:
+    """Tell of modules that travel from the step that imports them; once for each, at its first use elsewhere."""
     imports = {b.name: b.facts.imports for b in blocks}
+    uses: dict[tuple[StepName, str], list[tuple[StepName, Place]]] = {}
     for block in blocks:
         for want in flow.wants.get(block.name, ()):
             makers = [p for p in want.producers if want.name in imports[p]]
-            if want.read is not None and makers and len(makers) == len(want.producers):
-                statement = imports[makers[0]][want.name]
-                message = f"step `{block.name}` uses `{want.name}`, which only step `{makers[0]}` imports (`{statement}`)"
-                yield speaker.say(
-                    IMPORT_ELSEWHERE,
-                    want.read.place,
-                    message,
-                    f"move `{statement}` to an imports cell (tag `imports`, or `%%imports`)",
-                )
+            if want.read is not None and want.name not in prelude.may_bind and makers and len(makers) == len(want.producers):
+                uses.setdefault((makers[0], want.name), []).append((block.name, want.read.place))
+    for (maker, name), found in uses.items():
+        statement = imports[maker][name]
+        users = list(dict.fromkeys(step for step, _ in found))
+        shown = (
+            f"{_steps(users[:3])}{f' and {len(users) - 3} more' if len(users) > 3 else ''} use{'s' if len(users) == 1 else ''}"
+        )
+        message = f"{shown} `{name}`, which only step `{maker}` imports (`{statement}`)"
+        hint = f"move `{statement}` to an imports cell (tag `imports`, or `%%imports`)"
+        yield speaker.say(IMPORT_ELSEWHERE, found[0][1], message, hint)
 
 
 def check_history(blocks: Sequence[StepBlock], flow: Flow, names: Names, speaker: Speaker) -> Iterator[Diagnostic]:

@@ -64,20 +64,23 @@ def check_races(flow: Flow, names: Names, speaker: Speaker) -> Iterator[Diagnost
     """Tell where notebook order and graph order give a reader different values."""
     conflicts = {(c.step, c.read.name) for c in flow.conflicts}
     for race in flow.races:
-        if (race.reader, race.read.name) in conflicts:
+        if (race.reader, race.read.name) in conflicts or any(
+            c.read.name == race.read.name and {race.reader, race.writer} <= set(c.writers) for c in flow.conflicts
+        ):
             continue
+        uses = f"uses `{race.via}`, which reads" if race.via else "reads"
         if race.mutation is not None:
             message = (
-                f"step `{race.reader}` reads `{race.read.name}`, which step `{race.writer}`, running in parallel, changes in place: "
+                f"step `{race.reader}` {uses} `{race.read.name}`, which step `{race.writer}`, running in parallel, changes in place: "
                 f"`{race.mutation.how}`{spoken(race.mutation.place)}; the notebook sees that change here, the pipeline would not"
             )
             hint = f"add `prev:{race.writer}` to step `{race.reader}`, or change a copy of another name in step `{race.writer}`"
-            yield speaker.say(MUTATED, race.read.place, message, hint)
+            yield speaker.say(MUTATED, race.read.place, message, hint, severity=Severity.WARNING if race.via else None)
             continue
         where = spoken(names.binding_place(race.writer, race.read.name))
         message = (
-            f"step `{race.reader}` gets `{race.read.name}` from the steps that it comes after; in the notebook it reads that of step "
-            f"`{race.writer}`{where}, which runs in parallel"
+            f"step `{race.reader}` {uses} `{race.read.name}` as the steps that it comes after leave it; in the notebook it is that of "
+            f"step `{race.writer}`{where}, which runs in parallel"
         )
         hint = f"if that of `{race.writer}` is meant, add `prev:{race.writer}` to step `{race.reader}`; if not, use another name"
         yield speaker.say(SIBLING, race.read.place, message, hint)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
+from kale_nb.dataflow.facts import BlockFacts
 from kale_nb.dataflow.flow import Flow, StepBlock
 from kale_nb.diagnostics import Diagnostic, Severity, rule
 from kale_nb.lowering.findings import Speaker, quoted
 from kale_nb.pipeline.model import Certainty
+from kale_nb.pipeline.order import ancestors_of
 
 STUCK = rule(
     "KN401",
@@ -55,15 +58,25 @@ def check_stuck(blocks: Sequence[StepBlock], flow: Flow, speaker: Speaker) -> It
                 yield speaker.say(STUCK, stuck.place, message, _INSTEAD.get(stuck.kind, "use it only in the step that makes it"))
 
 
-def check_state(blocks: Sequence[StepBlock], speaker: Speaker) -> Iterator[Diagnostic]:
-    """Warn of process-wide state set in a step that others follow."""
-    followed = {p for b in blocks for p in b.after}
+def check_state(blocks: Sequence[StepBlock], flow: Flow, prelude: BlockFacts, speaker: Speaker) -> Iterator[Diagnostic]:
+    """Warn of process-wide state set in a step that others follow, where it could make a difference to them."""
+    ancestors = ancestors_of({b.name: b.after for b in blocks})
+    drawing = {n for facts in (prelude, *(b.facts for b in blocks)) for n, how in facts.imports.items() if _DRAWING.search(how)}
     for block in blocks:
-        if block.name not in followed:
+        if not block.facts.state_changes:
             continue
+        later = [b for b in blocks if block.name in ancestors[b.name]]
         said: set[str] = set()
         for change in block.facts.state_changes:
-            if change.what not in said:
-                said.add(change.what)
-                message = f"step `{block.name}` sets {change.what}, which stays in this step: its descendants do not see it"
-                yield speaker.say(STATE, change.place, message, "set it in an imports cell, which runs in every step")
+            seen_by = [
+                b.name for b in later if not _DRAWING.match(change.what) or drawing & (b.facts.mentions | flow.reach[b.name])
+            ]
+            if not seen_by or change.what in said:
+                continue
+            said.add(change.what)
+            steps = f"step {quoted(seen_by)}" if len(seen_by) == 1 else f"the {len(seen_by)} steps after it"
+            message = f"step `{block.name}` sets {change.what} for itself only: {steps} will not have it"
+            yield speaker.say(STATE, change.place, message, "set it in an imports cell, which runs in every step")
+
+
+_DRAWING = re.compile(r"(?:^|\b)(?:matplotlib|seaborn)\b")

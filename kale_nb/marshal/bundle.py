@@ -14,13 +14,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import json
 import os
 import platform
 import shutil
 import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from json import dumps, loads  # by name: a notebook may patch the module
 from pathlib import Path
 from typing import IO, Any
 
@@ -128,7 +128,7 @@ def _this_python() -> dict[str, Any]:
 
 
 def _seal(body: Mapping[str, Any]) -> bytes:
-    text = json.dumps(body, separators=(",", ":")).encode()
+    text = dumps(body, separators=(",", ":")).encode()
     return text[:-1] + b',"checksum":"' + xxhash.xxh3_64_hexdigest(text).encode() + b'"}\n'
 
 
@@ -141,7 +141,7 @@ def _unseal(text: bytes) -> dict[str, Any] | None:
     if xxhash.xxh3_64_hexdigest(body).encode() != stated:
         return None
     try:
-        read = json.loads(body)
+        read = loads(body)
     except ValueError:
         return None
     return read if isinstance(read, dict) else None

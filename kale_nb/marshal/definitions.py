@@ -74,7 +74,8 @@ def reduce_function(pickler: GraphPickler, func: types.FunctionType) -> Any:
     pickler.by_value.add(id(func))
     if func.__code__ is _dispatching_code():
         return _reduce_dispatching(pickler, func)
-    if func.__globals__ is pickler.main:
+    namespace = pickler.main if func.__globals__.get("__name__", "__main__") == "__main__" else func.__globals__  # %run has one of its own
+    if namespace is pickler.main:
         names = global_names(func.__code__)
         pickler.wants.update(n for n in names if n in pickler.main or not is_builtin(n))
     state: dict[str, Any] = {
@@ -89,7 +90,7 @@ def reduce_function(pickler: GraphPickler, func: types.FunctionType) -> Any:
         state["__dict__"] = func.__dict__
     if getattr(func, "__type_params__", ()):
         state["__type_params__"] = func.__type_params__  # type: ignore[attr-defined]
-    args = (pickler.token(func), func.__code__, func.__name__, _namespace(pickler, func.__globals__), func.__closure__)
+    args = (pickler.token(func), func.__code__, func.__name__, _namespace(pickler, namespace), func.__closure__)
     return (rebuild.function, args, state, None, None, rebuild.set_function)
 
 

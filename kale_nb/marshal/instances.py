@@ -45,7 +45,11 @@ def choose(cls: Any) -> Callable[[GraphPickler, Any], Any] | None:
 
 def without_cached(cls: Any) -> Callable[[GraphPickler, Any], Any] | None:
     """Give a way to trace instances that leaves out what `cached_property` has stored: computing it is reading, not changing."""
-    if cls.__reduce_ex__ is not object.__reduce_ex__ or _defines(cls, "__getstate__") and cls.__getstate__ is not object.__getstate__:
+    if (
+        cls.__reduce_ex__ is not object.__reduce_ex__
+        or _defines(cls, "__getstate__")
+        and cls.__getstate__ is not object.__getstate__
+    ):
         return None
     cached = frozenset(n for base in cls.__mro__ for n, v in vars(base).items() if isinstance(v, functools.cached_property))
     if not cached:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import json
 import pickle
 import sys
 from collections.abc import Collection
+from json import loads  # by name: a notebook may patch the module
 from pathlib import Path
 from typing import IO, Any
 
@@ -79,7 +79,7 @@ def _as_compiled(value: object) -> object:
 
 def _load_stream(reader: BundleReader, file: IO[bytes], record: Any, main: dict[str, object], renew: bool) -> dict[str, object]:
     data = reader.read(file, record["stream"])
-    table = json.loads(reader.read(file, record["table"]))
+    table = loads(reader.read(file, record["table"]))
     buffers: list[Any] = []
     for place, readonly in table["buffers"]:
         buffer = reader.read(file, place)

@@ -51,8 +51,10 @@ class Trace:
         objects: identities (`id`) of the mutable objects reachable from it, memory owners of arrays included; two values whose sets
             meet are aliases in part.
         globals: as in `Entry`.
+        size: bytes that went into the digest.
     """
 
     digest: bytes | None
     objects: frozenset[int]
     globals: tuple[str, ...] = ()
+    size: int = 0

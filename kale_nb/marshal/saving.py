@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
+from json import dumps  # by name: a notebook may patch the module
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,7 @@ def _write_stream(writer: BundleWriter, stream: Stream) -> tuple[Stream, dict[st
     record = {
         "names": stream.names,
         "stream": writer.section(stream.sink.parts),
-        "table": writer.section([json.dumps({"blobs": table, "buffers": buffers}).encode()]),
+        "table": writer.section([dumps({"blobs": table, "buffers": buffers}).encode()]),
     }
     return stream, sizes, record
 

@@ -18,7 +18,12 @@ class _Digest:
 
     def __init__(self) -> None:
         self._hash = xxhash.xxh3_128()
-        self.update = self._hash.update
+        self.size = 0
+
+    def update(self, data: Any) -> None:
+        """Take a piece of any buffer."""
+        self._hash.update(data)
+        self.size += len(data) if isinstance(data, bytes) else memoryview(data).nbytes
 
     def write(self, data: Any) -> int:
         """Take a piece."""
@@ -62,7 +67,7 @@ def _trace(value: object, main: dict[str, object], by_reference: Collection[str]
     met = dict(shared_objects(pickler))
     wants = tuple(sorted(pickler.wants))
     pickler.release()
-    return Trace(digest=digest, objects=frozenset(_lasting(met)), globals=wants)
+    return Trace(digest=digest, objects=frozenset(_lasting(met)), globals=wants, size=sink.size)
 
 
 def _lasting(met: dict[int, Any]) -> list[int]:

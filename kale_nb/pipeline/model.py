@@ -105,6 +105,7 @@ class Step:
         needs: names taken from ancestors, sorted.
         offers: names left for descendants, sorted.
         rebinds: names it assigns in its own code, certainly or perhaps.
+        prelude_reads: names bound by imports, functions and parameters cells that it mentions, or that functions it can reach read.
         result: the bare name that its last cell ends with.
         location: where it was first marked.
     """
@@ -117,6 +118,7 @@ class Step:
     needs: tuple[Need, ...] = ()
     offers: tuple[Offer, ...] = ()
     rebinds: tuple[VarName, ...] = ()
+    prelude_reads: tuple[VarName, ...] = ()
     result: VarName | None = None
     location: Location | None = None
 

@@ -2,11 +2,13 @@
 
 The file is written whole under another name and then renamed, so a reader sees one complete record or the one before it, at any
 moment and after any death of the writer. A disk that refuses does not stop the run: the next change tries again, and `problem` says
-what went wrong while the file is behind.
+what went wrong while the file is behind. A small file of nothing keeps room for the end of the record: when the disk is full by then, it
+goes, so that the record can say how the run ended.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -17,6 +19,8 @@ from kale_nb.runs.events import Event, State
 from kale_nb.runs.record import RunRecord, apply, finish
 
 FILE = "run.json"
+_RESERVE = ".reserve"
+_RESERVED = 1 << 16
 
 
 class Recorder:
@@ -26,7 +30,10 @@ class Recorder:
         self._record = record
         self._lock = threading.RLock()
         self.problem: OSError | None = None
+        self._reserve = record.directory / _RESERVE
         self._write()
+        with contextlib.suppress(OSError):
+            self._reserve.write_bytes(bytes(_RESERVED))
 
     @property
     def record(self) -> RunRecord:
@@ -57,6 +64,9 @@ class Recorder:
                 self._write()
 
     def _write(self) -> None:
+        if self._record.finished is not None:
+            with contextlib.suppress(OSError):
+                self._reserve.unlink(missing_ok=True)
         try:
             write_record(self._record)
         except OSError as error:

@@ -24,6 +24,7 @@ def load(
     maybe: Sequence[str] = (),
     possible: Sequence[str] = (),
     touches: Sequence[str] = (),
+    once: Sequence[str] = (),
     modules: Sequence[str] = (),
 ) -> None:
     """Bring variables of earlier steps into the notebook's namespace.
@@ -36,6 +37,7 @@ def load(
         maybe: names that it reads on some path or by a function, taken if an ancestor left them.
         possible: names that nothing rules out, taken if they are there and not in conflict.
         touches: names bound by imports, functions and parameters cells whose values the step may change.
+        once: names that those cells compute, which may come out otherwise in each process: the first step's values count.
         modules: dotted modules that must be imported where their package was received.
 
     Raises:
@@ -44,7 +46,7 @@ def load(
     """
     global _session
     _session = Session(data, step, after, _namespace())
-    _session.load(needs, maybe, possible, touches, modules)
+    _session.load(needs, maybe, possible, touches, once, modules)
 
 
 def record_metrics() -> None:

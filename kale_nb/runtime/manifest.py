@@ -8,10 +8,10 @@ that do not know of each other are a conflict.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from json import dumps, loads  # by name: a notebook may patch the module
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Version:
         group: number of the bundle's group of values that share objects.
         globals: names that functions inside the value refer to.
         reason: why it failed.
+        digest: of a value as the prelude computed it (`origin` is empty): where it comes out otherwise, this version counts.
     """
 
     step: str
@@ -40,6 +41,7 @@ class Version:
     group: int = -1
     globals: tuple[str, ...] = ()
     reason: str | None = None
+    digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,8 @@ class Manifest:
         after: each known step's direct predecessors.
         conflicts: names of which unrelated versions meet here.
         outdated: for names whose version lost to a newer one, the losers.
+        sources: texts of cells that define something, by file name.
+        twins: names that share objects of which two branches have a copy each, with the steps that wrote these.
     """
 
     step: str
@@ -57,6 +61,8 @@ class Manifest:
     names: Mapping[str, Version] = field(default_factory=dict)
     conflicts: Mapping[str, tuple[Version, ...]] = field(default_factory=dict)
     outdated: Mapping[str, tuple[Version, ...]] = field(default_factory=dict)
+    twins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     def ancestors(self, step: str) -> frozenset[str]:
         """All steps before `step`."""
@@ -74,11 +80,13 @@ def read_manifest(data: Path, step: str) -> Manifest:
     """Read what `step` left in the data folder. MarshalError when it left nothing, or something else."""
     path = data / step / "step.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise MarshalError(f"{path} has format {content['format']}, this version of kale-nb reads {FORMAT}")
         names = {n: Version(**{**v, "globals": tuple(v.get("globals", ()))}) for n, v in content["names"].items()}
         after = {s: tuple(p) for s, p in content["after"].items()}
+        twins = {n: tuple(s) for n, s in content.get("twins", {}).items()}
+        sources = dict(content.get("sources", {}))
     except FileNotFoundError:
         raise MarshalError(
             f"there is no output of step `{step}` in {data.resolve()}",
@@ -86,7 +94,7 @@ def read_manifest(data: Path, step: str) -> Manifest:
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MarshalError(f"{path} cannot be read: {error}", hint="the file is damaged; run the pipeline again") from error
-    return Manifest(step=step, after=after, names=names)
+    return Manifest(step=step, after=after, names=names, twins=twins, sources=sources)
 
 
 def write_manifest(data: Path, manifest: Manifest, report: Mapping[str, Any]) -> None:
@@ -96,12 +104,14 @@ def write_manifest(data: Path, manifest: Manifest, report: Mapping[str, Any]) ->
         "step": manifest.step,
         **report,
         "after": manifest.after,
+        **({"twins": manifest.twins} if manifest.twins else {}),
+        **({"sources": manifest.sources} if manifest.sources else {}),
         "names": {n: _as_json(v) for n, v in sorted(manifest.names.items())},
     }
     path = data / manifest.step / "step.json"
     temporary = path.with_name(f".step.json.{os.getpid()}")
     try:
-        temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+        temporary.write_text(dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
@@ -116,6 +126,8 @@ def _as_json(version: Version) -> dict[str, Any]:
         made["globals"] = list(version.globals)
     if version.reason:
         made["reason"] = version.reason
+    if version.digest:
+        made["digest"] = version.digest
     return made
 
 
@@ -125,7 +137,9 @@ def join(step: str, predecessors: Sequence[Manifest]) -> Manifest:
     for manifest in predecessors:
         after.update(manifest.after)
     after[step] = tuple(m.step for m in predecessors)
-    met = Manifest(step=step, after=after)
+    twins = {n: s for m in predecessors for n, s in m.twins.items()}
+    sources = {f: text for m in predecessors for f, text in m.sources.items()}
+    met = Manifest(step=step, after=after, twins=twins, sources=sources)
     if len(predecessors) == 1:
         return replace(met, names=predecessors[0].names)
     versions: dict[str, list[Version]] = {}
@@ -150,6 +164,16 @@ def join(step: str, predecessors: Sequence[Manifest]) -> Manifest:
 
 
 def _newest(found: Iterable[Version], before: Mapping[str, frozenset[str]]) -> list[Version]:
-    """Keep the versions that none of the others is known to come after; of one content, that written first."""
+    """Keep the versions that none of the others is known to come after.
+
+    Of one content the holder counts that comes last: a step that wrote it again did so because it shares objects with something new.
+    """
     versions = list(found)
-    return [v for v in versions if not any(o.origin != v.origin and v.origin in before.get(o.origin, ()) for o in versions)]
+    later = [v for v in versions if v.origin] or versions  # what the prelude made is older than all
+
+    def passed(v: Version, o: Version) -> bool:
+        if o.origin == v.origin:
+            return v.step in before.get(o.step, ())
+        return v.origin in before.get(o.origin, ())
+
+    return [v for v in later if not any(passed(v, o) for o in later)]

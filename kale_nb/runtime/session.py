@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import shutil
 import sys
+import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,15 @@ from kale_nb import marshal
 from kale_nb.errors import ConflictError, MarshalError
 from kale_nb.marshal import Trace
 from kale_nb.runtime import randomness
+from kale_nb.runtime.aliases import reshaped
 from kale_nb.runtime.manifest import Manifest, Version, join, read_manifest, write_manifest
 from kale_nb.runtime.metrics import MetricsRecorder
-from kale_nb.runtime.state import apply_state, has_state, state_of
+from kale_nb.runtime.sources import cell_sources, show_sources
+from kale_nb.runtime.state import apply_state, baseline_of, has_state, state_of
 
 _STATE_PREFIX = "state:"
+_LARGE = 1 << 20
+_OF_THE_SHELL = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +49,16 @@ class Session:
         self.namespace = namespace
         self.prelude = {n: v for n, v in namespace.items() if not n.startswith("_") or not _is_shell_name(n)}
         self.definitions = {n: v for n, v in self.prelude.items() if has_state(v, namespace)}
+        self.baselines = {n: baseline_of(v) for n, v in self.definitions.items()}
         self.incoming = join(step, [read_manifest(self.data, p) for p in after])
         self.held: dict[str, _Held] = {}
         self.used: set[str] = set()
         self.metrics = MetricsRecorder()
         self.warnings: list[str] = []
-        self.twins: dict[str, tuple[str, ...]] = {}
+        self.twins = dict(self.incoming.twins)
+        self.objects: dict[str, frozenset[int]] = {}
         self.random: dict[str, Any] = {}
+        self.once: Sequence[str] = ()
         self._own_folder().mkdir(parents=True, exist_ok=True)
         (self._own_folder() / "step.json").unlink(missing_ok=True)
 
@@ -60,26 +68,56 @@ class Session:
     # -- load -------------------------------------------------------------------------------------------------------------
 
     def load(
-        self, needs: Sequence[str], maybe: Sequence[str], possible: Sequence[str], touches: Sequence[str], modules: Sequence[str]
+        self,
+        needs: Sequence[str],
+        maybe: Sequence[str],
+        possible: Sequence[str],
+        touches: Sequence[str],
+        once: Sequence[str],
+        modules: Sequence[str],
     ) -> None:
         """Bring the names in, and note the state of what the step may change."""
+        show_sources(self.incoming.sources)
         self._refuse_conflicts([*needs, *maybe])
         for name in needs:
             version = self.incoming.names.get(name)
             if version is not None and version.kind == "failed":
                 raise MarshalError(f"step `{self.step}` needs `{name}` of step `{version.step}`: {version.reason}", variable=name)
         asked = [n for n in (*needs, *maybe, *possible) if n in self.incoming.names and n not in self.incoming.conflicts]
+        asked += self._outdated_prelude(once)
         self.used.update(n for n in (*needs, *maybe) if n in self.incoming.names)
         wanted = self._with_companions(asked)
         self._refuse_torn_aliases(wanted)
+        for name in wanted:
+            self.held.pop(name, None)
         self._bring(wanted)
         for module in modules:
             if module.split(".")[0] in wanted:
                 __import__(module)
-        for name in (*wanted, *touches):
+        for name in (*wanted, *touches, *(n for n in self.prelude if n not in _OF_THE_SHELL)):
             if name in self.namespace and name not in self.held:
                 self._hold(name)
         self._bring_randomness()
+
+    def _outdated_prelude(self, once: Sequence[str]) -> list[str]:
+        """Names of the prelude that steps before have changed, and those that came out otherwise than in the first step.
+
+        Whoever holds a function or an object can reach what it is made of, so all that the prelude makes must be as the notebook would
+        have it here, named in the step or not.
+        """
+        self.once = [n for n in once if n in self.prelude]
+        found = []
+        for name, version in self.incoming.names.items():
+            if name not in self.prelude or name in _OF_THE_SHELL or name in self.incoming.conflicts:
+                continue
+            if version.origin or version.digest is not None and version.digest != self._digest(name):
+                found.append(name)
+        return found
+
+    def _digest(self, name: str) -> str | None:
+        self._hold(name)
+        digest = self.held[name].trace.digest
+        return None if digest is None else digest.hex()
 
     def _refuse_conflicts(self, names: Iterable[str]) -> None:
         for name in names:
@@ -116,7 +154,7 @@ class Session:
         chosen = {n: self.incoming.names[n] for n in wanted}
         for name in wanted:
             for old in self.incoming.outdated.get(name, ()):
-                if old.step == old.origin or old.group < 0:
+                if old.step == old.origin or old.group < 0 or old.step in self.incoming.ancestors(chosen[name].step):
                     continue
                 if old.origin == chosen[name].origin:
                     self._note_twins(name, old, chosen)
@@ -163,12 +201,15 @@ class Session:
 
     def _hold(self, name: str) -> None:
         value = self.namespace[name]
-        if name in self.definitions and self.definitions[name] is value:
-            self.held[name] = _Held(value, self._trace(state_of(value)), state=True)
-        elif not _is_module(value):
-            self.held[name] = _Held(value, self._trace(value))
-        else:
+        if _is_foreign(value):
             self.held[name] = _Held(value, Trace(digest=b"", objects=frozenset()))
+        elif name in self.definitions and self.definitions[name] is value:
+            self.held[name] = _Held(value, self._trace(self._state(name)), state=True)
+        else:
+            self.held[name] = _Held(value, self._trace(value))
+
+    def _state(self, name: str) -> dict[str, Any]:
+        return state_of(self.definitions[name], self.baselines[name])
 
     def _trace(self, value: object) -> Trace:
         return marshal.trace(value, main=self.namespace, by_reference=self.definitions)
@@ -205,6 +246,8 @@ class Session:
             if outcome is None:
                 continue
             kind, value = outcome
+            if kind in ("deleted", "new"):
+                self.twins.pop(name, None)
             if kind == "deleted":
                 names[name] = Version(step=self.step, origin=self.step, kind="deleted")
                 continue
@@ -217,7 +260,11 @@ class Session:
                 else "value"
             )
             values[name] = value
-        origins = self._add_companions(values, kinds)
+        for name in self._reshaped(values):
+            values[name] = self._state(name) if self.held[name].state else self.held[name].value
+            kinds[name] = "state" if self.held[name].state else "value"
+        origins = self._add_first_values(values, kinds)
+        origins |= self._add_companions(values, kinds)
         for name, state in randomness.current().items():
             if state != self.random.get(name):
                 values[name], kinds[name] = state, "value"
@@ -229,7 +276,13 @@ class Session:
         for name, versions in unsettled.items():
             reason = f"`{name}` was changed in steps {' and '.join(f'`{v.step}`' for v in versions)}, which run in parallel"
             names[name] = Version(step=self.step, origin=self.step, kind="failed", reason=reason)
-        manifest = Manifest(step=self.step, after=self.incoming.after, names=names)
+        manifest = Manifest(
+            step=self.step,
+            after=self.incoming.after,
+            names=names,
+            twins=self.twins,
+            sources={**self.incoming.sources, **cell_sources()},
+        )
         write_manifest(self.data, manifest, self._report(changed, values, result))
 
     def _outcome(self, name: str) -> tuple[str, object] | None:
@@ -242,14 +295,26 @@ class Session:
             return None if name in self.prelude and self.prelude[name] is value else ("new", value)
         if held.value is not value:
             return "new", value
-        if _is_module(value) or held.trace.digest is None and name in self.incoming.names:
+        if _is_foreign(value) or held.trace.digest is None and name in self.incoming.names:
             return None
-        now = state_of(value) if held.state else value
-        if held.trace.digest is not None and self._trace(now).digest == held.trace.digest:
+        now = self._state(name) if held.state else value
+        trace = self._trace(now)
+        if held.trace.digest is not None and trace.digest == held.trace.digest:
+            self.objects[name] = trace.objects
             return None
         if held.trace.digest is None and name in self.prelude:
             return None
         return "changed", now
+
+    def _reshaped(self, values: Mapping[str, object]) -> list[str]:
+        """Names of equal content that share objects with others than they did. `objects` holds what the unchanged ones reach now."""
+        before = {n: h.trace.objects for n, h in self.held.items()}
+        now = {
+            n: self.objects.get(n, before[n])
+            for n, h in self.held.items()
+            if n not in values and self.namespace.get(n) is h.value
+        }
+        return reshaped(before, now)
 
     def _refuse_torn_change(self, name: str) -> None:
         if name in self.twins:
@@ -264,9 +329,19 @@ class Session:
     def _warn_of_caches(self, names: Iterable[str]) -> None:
         """The cache of an `lru_cache` stays behind: its values are computed again, with whatever that prints."""
         for name in names:
-            info = getattr(self.namespace.get(name), "cache_info", None)
-            if callable(info) and isinstance(self.namespace[name], functools._lru_cache_wrapper) and info().currsize:
+            value = self.namespace.get(name)
+            if type(value) is functools._lru_cache_wrapper and value.cache_info().currsize:
                 self.warnings.append(f"the cache of `{name}` stays in step `{self.step}`: later steps compute its values again")
+
+    def _add_first_values(self, values: dict[str, object], kinds: dict[str, str]) -> dict[str, str]:
+        """In a step that follows none, add what the prelude computed, for the steps where it may come out otherwise."""
+        origins: dict[str, str] = {}
+        for name in () if self.incoming.names else self.once:
+            held = self.held.get(name)
+            if name in values or held is None or held.state or held.trace.digest in (None, b"") or held.trace.size > _LARGE:
+                continue
+            values[name], kinds[name], origins[name] = held.value, "value", ""
+        return origins
 
     def _add_companions(self, values: dict[str, object], kinds: dict[str, str]) -> dict[str, str]:
         """Add unchanged values that share objects with those to be written; return whose content they are."""
@@ -286,7 +361,7 @@ class Session:
                     origins[name] = ""
                 else:
                     origins[name] = version.origin if version is not None else ""
-                values[name] = state_of(held.value) if held.state else held.value
+                values[name] = self._state(name) if held.state else held.value
                 kinds[name] = "state" if held.state else "value"
                 touched |= held.trace.objects
 
@@ -304,7 +379,12 @@ class Session:
             name = entry.name.removeprefix(_STATE_PREFIX)
             origin = origins.get(name, self.step)
             made[name] = Version(
-                step=self.step, origin=origin, kind=kinds[name], group=entry.group, globals=tuple(sorted(entry.globals))
+                step=self.step,
+                origin=origin,
+                kind=kinds[name],
+                group=entry.group,
+                globals=tuple(sorted(entry.globals)),
+                digest=self._digest(name) if not origin and name in self.once else None,
             )
         for key, error in saved.failures.items():
             name = key.removeprefix(_STATE_PREFIX)
@@ -338,8 +418,14 @@ def _key(name: str, version: Version) -> str:
     return _STATE_PREFIX + name if version.kind == "state" else name
 
 
-def _is_module(value: object) -> bool:
-    return isinstance(value, type(sys))
+def _is_foreign(value: object) -> bool:
+    """Tell whether a value is a module, or a class or function of one: it stays what it is, and comes from where it is."""
+    if isinstance(value, type(sys)):
+        return True
+    if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
+        module = sys.modules.get(value.__module__ or "")
+        return module is not None and vars(module).get(value.__name__) is value and value.__module__ != "__main__"
+    return False
 
 
 def _is_shell_name(name: str) -> bool:

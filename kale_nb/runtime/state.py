@@ -6,11 +6,19 @@ A prelude class or function travels by reference, so what a step changed on it w
 
 from __future__ import annotations
 
+import abc
 import contextvars
 import types
+from collections.abc import Mapping
 from typing import Any
 
 _METHODS = (types.FunctionType, classmethod, staticmethod, property, types.MemberDescriptorType, types.GetSetDescriptorType)
+
+_VOLATILE = frozenset(
+    "__dict__ __weakref__ __annotations__ __abstractmethods__ _abc_impl __static_attributes__ __protocol_attrs__ "
+    "__non_callable_proto_members__ __firstlineno__".split()
+)
+_NOTHING = object()
 
 
 def has_state(value: object, namespace: dict[str, object]) -> bool:
@@ -20,8 +28,13 @@ def has_state(value: object, namespace: dict[str, object]) -> bool:
     return isinstance(value, type | types.FunctionType) and value.__module__ == namespace.get("__name__", "__main__")
 
 
-def state_of(value: object) -> dict[str, Any]:
-    """Return the changeable part of a class, function or context variable."""
+def baseline_of(value: object) -> dict[str, object]:
+    """Note what a class is made of right after the prelude, to tell later what a step put on it."""
+    return dict(vars(value)) if isinstance(value, type) else {}
+
+
+def state_of(value: object, baseline: Mapping[str, object]) -> dict[str, Any]:
+    """Return the changeable part of a class, function or context variable. `baseline`: what `baseline_of` gave for it."""
     if isinstance(value, contextvars.ContextVar):
         nothing = object()
         content = value.get(nothing)
@@ -36,9 +49,22 @@ def state_of(value: object) -> dict[str, Any]:
     assert isinstance(value, type)
     import enum
 
+    own = vars(value)
+    patched = {k: v for k, v in own.items() if k not in _VOLATILE and baseline.get(k, _NOTHING) is not v}
+    state: dict[str, Any] = {"gone": sorted(k for k in baseline if k not in own and k not in _VOLATILE)}
     if issubclass(value, enum.Enum):
-        return {"attributes": {}}
-    return {"attributes": {k: v for k, v in vars(value).items() if not _is_definition(k, v)}}
+        state["attributes"] = {k: v for k, v in patched.items() if not k.startswith("_")}
+        state["members"] = {
+            name: {k: v for k, v in vars(member).items() if not k.startswith("_")}
+            for name, member in value.__members__.items()
+            if hasattr(member, "__dict__")
+        }
+        return state
+    state["attributes"] = {k: v for k, v in own.items() if k in patched or not _is_definition(k, v)}
+    registered = _registered(value)
+    if registered:
+        state["registered"] = registered
+    return state
 
 
 def apply_state(value: object, state: dict[str, Any]) -> None:
@@ -57,12 +83,17 @@ def apply_state(value: object, state: dict[str, Any]) -> None:
             if content:
                 cell.cell_contents = content[0]
         return
-    for name in state_of(value)["attributes"]:
-        if name not in attributes:
+    assert isinstance(value, type)
+    for name in (*state["gone"], *state_of(value, vars(value))["attributes"]):
+        if name not in attributes and name in vars(value):
             delattr(value, name)
     for name, content in attributes.items():
-        if vars(value).get(name, state) is not content:
+        if vars(value).get(name, _NOTHING) is not content:
             setattr(value, name, content)
+    for name, content in state.get("members", {}).items():
+        vars(value.__members__[name]).update(content)  # type: ignore[attr-defined]
+    for cls in state.get("registered", ()):
+        value.register(cls)  # type: ignore[attr-defined]
 
 
 def _is_definition(name: str, value: object) -> bool:
@@ -72,6 +103,16 @@ def _is_definition(name: str, value: object) -> bool:
         or isinstance(value, _METHODS)
         or (isinstance(value, type) and value.__qualname__.endswith(f".{name}"))
     )
+
+
+def _registered(cls: type) -> list[type]:
+    """The virtual subclasses of an abstract class, in an order that does not depend on where they lie in memory."""
+    if not isinstance(cls, abc.ABCMeta) or "_abc_impl" not in vars(cls):
+        return []
+    import _abc  # type: ignore[import-not-found]
+
+    found = [made for ref in _abc._get_dump(cls)[0] if (made := ref()) is not None]
+    return sorted(found, key=lambda c: (c.__module__, c.__qualname__))
 
 
 def _content(cell: types.CellType) -> tuple[object, ...]:

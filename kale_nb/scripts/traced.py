@@ -196,7 +196,7 @@ def _step(data: dict[str, Any], near: _Paths) -> TracedStep:
         marked=near.spot([*data["marked"], None, None]),
         defined=near.spot([function["path"], function["line"], None, None]),
         after=tuple(data["after"]),
-        needs=dict((n, m) for n, [m] in data["needs"].items()),
+        needs={n: m for n, [m] in data["needs"].items()},
         binds=tuple(data["binds"]),
         imports=tuple(TracedImport(module=m, name=n, alias=a) for m, n, a in data["imports"]),
         statements=tuple(data["statements"]),

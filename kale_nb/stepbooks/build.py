@@ -48,7 +48,7 @@ def _notebook(
 ) -> Mapping[str, Any]:
     pipeline = lowered.pipeline
     assert pipeline is not None
-    cells = [*prelude, code_cell("load", load_source(step, lowered.traced[step.name], modules), ["kale-load"])]
+    cells = [*prelude, code_cell("load", load_source(step, lowered.traced[step.name], lowered.once, modules), ["kale-load"])]
     for number, cell in enumerate(marked.steps[step.index].cells):
         if cell.role is Role.METRICS:
             cells.append(code_cell(f"watch-{number}", "_kale.record_metrics()", ["kale-load"]))
@@ -112,9 +112,10 @@ def _is_ours(tag: str) -> bool:
 def _submodules(pipeline: Pipeline, modules: Mapping[StepName, Sequence[str]]) -> dict[StepName, list[str]]:
     """Per step, the dotted modules that its ancestors imported and whose package it may receive."""
     every = ancestors_of(predecessors(pipeline))
+    importers = [(s.name, modules[s.name]) for s in pipeline.steps if modules.get(s.name)]
     found: dict[StepName, list[str]] = {}
     for step in pipeline.steps:
         needed = {n.name for n in step.needs}
-        dotted = [m for a in pipeline.steps if a.name in every[step.name] for m in modules.get(a.name, ())]
+        dotted = [m for importer, imported in importers if importer in every[step.name] for m in imported]
         found[step.name] = [m for m in dict.fromkeys(dotted) if m.split(".")[0] in needed]
     return found

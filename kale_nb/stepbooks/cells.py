@@ -25,7 +25,7 @@ def code_cell(name: str, source: str, tags: list[str]) -> dict[str, Any]:
     }
 
 
-def load_source(step: Step, touches: Sequence[str] = (), modules: Sequence[str] = ()) -> str:
+def load_source(step: Step, touches: Sequence[str] = (), once: Sequence[str] = (), modules: Sequence[str] = ()) -> str:
     """Return the code of a step's load cell."""
     arguments: list[tuple[str, Sequence[str]]] = [
         ("after", step.after),
@@ -33,6 +33,7 @@ def load_source(step: Step, touches: Sequence[str] = (), modules: Sequence[str] 
         ("maybe", _names(step.needs, Certainty.LIKELY)),
         ("possible", _names(step.needs, Certainty.POSSIBLE)),
         ("touches", touches),
+        ("once", once),
         ("modules", modules),
     ]
     return f"from kale_nb import runtime as _kale\n{_call('_kale.load', [DATA_NAME, f'step={_text(step.name)}'], arguments)}"

@@ -1,7 +1,7 @@
 """The cases: files `cases/*.txt`, each a group; read here.
 
 #### the truth that the case tests, as a sentence
-#: same                              what must come out (see `harness.Expectation.kind`), with words a refusal must hold:
+#: same                              what must come out (see `verdicts.Expectation.kind`), with words a refusal must hold:
 #: refused x left right
 #: prints STEP: text                 what a step prints, white space aside
 #: warns word word                   words the warnings must hold
@@ -19,8 +19,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.differential.harness import Expectation
 from tests.differential.notebooks import Notebook, parse_notebook
+from tests.differential.verdicts import Expectation
 
 FOLDER = Path(__file__).with_name("cases")
 KINDS = (

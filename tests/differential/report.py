@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.differential.cases import Case, all_cases
-from tests.differential.harness import Outcome, Verdict, _prints_differ, judge, run_pipeline, run_plain, run_real
+from tests.differential.harness import Outcome, run_pipeline, run_plain, run_real
+from tests.differential.verdicts import Verdict, judge, prints_differ
 
 
 def main() -> int:
@@ -103,7 +104,7 @@ def _truth_fault(case: Case, folder: Path) -> str | None:
     for made in runs:
         if made.error is not None:
             return f"cell {made.error.cell}: {made.error.ename}: {made.error.evalue}\n{made.error.traceback}"
-    return _prints_differ(notebook, expected, whole)
+    return prints_differ(notebook, expected, whole)
 
 
 if __name__ == "__main__":

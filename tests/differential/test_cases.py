@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.differential.cases import Case, all_cases
-from tests.differential.harness import judge, run_pipeline, run_real
+from tests.differential.harness import run_pipeline, run_real
+from tests.differential.verdicts import judge
 
 CASES = all_cases()
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from kale_nb.engines.protocol import Job
 from kale_nb.names import RunId, StepName
 from kale_nb.pipeline.model import Pipeline, Step, StepSettings
 from kale_nb.runs.events import Event, StepFinished
 from kale_nb.stepbooks.model import Stepbook
+
+
+@contextmanager
+def no_process_left() -> Iterator[None]:
+    """Check that the body leaves no child process; those of other tests in this process were there before."""
+    before = set(psutil.Process().children(recursive=True))
+    yield
+    left = set(psutil.Process().children(recursive=True)) - before
+    assert not left
 
 
 def code(source: str, *tags: str, cell: int | None = None) -> dict[str, Any]:

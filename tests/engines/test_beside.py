@@ -118,3 +118,27 @@ def test_what_became_of_a_name_comes_first(fate: dict[str, str], told: str) -> N
 
 def test_a_name_that_no_step_binds_has_no_hint() -> None:
     assert why_undefined(steps(("a", "", "y", "")), A, "x", []) is None
+
+
+def test_a_change_of_what_every_step_defines_for_itself_is_seen_by_those_who_read_it() -> None:
+    pipeline = Pipeline(
+        name="p",
+        source="nb.ipynb",
+        source_sha256="0",
+        steps=(
+            Step(name=A, index=0, prelude_reads=(VarName("settings"),)),
+            Step(name=B, index=1, prelude_reads=(VarName("settings"),)),
+            Step(name=C, index=2),
+        ),
+    )
+    beside = Beside(pipeline)
+    assert beside.finished(A, touched("settings")) is None
+    assert beside.finished(C, touched()) is None
+    assert beside.finished(B, touched()) is not None
+
+
+def test_counters_on_classes_are_left_alone() -> None:
+    steps = (Step(name=A, index=0), Step(name=B, index=1, prelude_reads=(VarName("Model"),)))
+    beside = Beside(Pipeline(name="p", source="nb.ipynb", source_sha256="0", steps=steps))
+    assert beside.finished(A, Touched(changed=frozenset({"Model"}), definitions=frozenset({"Model"}))) is None
+    assert beside.finished(B, touched()) is None

@@ -8,27 +8,26 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from kale_nb.engines.local.execution import Outcome, run_notebook
 from kale_nb.errors import EngineError
-from tests.engines.making import code, notebook
+from tests.engines.making import code, no_process_left, notebook
 
 pytestmark = pytest.mark.kernel
 
 
 def run(folder: Path, *cells: dict[str, Any] | str, kernel: str = "python3", **options: Any) -> Outcome:
-    outcome = run_notebook(
-        notebook(*cells),
-        kernel=kernel,
-        cwd=folder,
-        output=folder / "executed.ipynb",
-        log=folder / "log",
-        source="nb.ipynb",
-        **options,
-    )
-    assert not psutil.Process().children(recursive=True)
+    with no_process_left():
+        outcome = run_notebook(
+            notebook(*cells),
+            kernel=kernel,
+            cwd=folder,
+            output=folder / "executed.ipynb",
+            log=folder / "log",
+            source="nb.ipynb",
+            **options,
+        )
     assert json.loads((folder / "executed.ipynb").read_text())["cells"]
     return outcome
 

@@ -17,15 +17,15 @@ from kale_nb.engines.protocol import Job
 from kale_nb.errors import EngineError, UsageError, VolumeError
 from kale_nb.pipeline.model import Retry, StepSettings
 from kale_nb.runs.events import RunFinished, State, StepOutput, StepRetrying
-from tests.engines.making import Seen, code, make_job
+from tests.engines.making import Seen, code, make_job, no_process_left
 
 pytestmark = pytest.mark.kernel
 
 
 def run(job: Job) -> tuple[State, Seen]:
     seen = Seen()
-    state = engine("local").run(job, seen)
-    assert not psutil.Process().children(recursive=True)
+    with no_process_left():
+        state = engine("local").run(job, seen)
     assert isinstance(seen[-1], RunFinished)
     assert seen[-1].state is state
     return state, seen

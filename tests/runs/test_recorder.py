@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,8 +113,7 @@ def test_a_disk_that_refuses_does_not_stop_the_run_and_is_told(tmp_path: Path) -
     directory = tmp_path / "run"
     directory.mkdir()
     recorder = Recorder(new(directory))
-    (directory / FILE).unlink()
-    directory.rmdir()
+    shutil.rmtree(directory)
     recorder(StepStarted(time=2.0, step=A, attempt=1))
     assert recorder.problem is not None
     assert not recorder.flush()

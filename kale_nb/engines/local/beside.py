@@ -8,7 +8,7 @@ only the run shows (a method that changes its object, a change inside a function
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kale_nb.names import StepName
 from kale_nb.pipeline.model import Pipeline
@@ -24,11 +24,13 @@ class Touched:
         changed: names whose values it changed in place.
         used: names that it received and reads.
         origins: for names received, the step that gave the value its content; a name that is not there came with the step itself.
+        definitions: those of the changed names that are classes and functions of the notebook, of which attributes were changed.
     """
 
     changed: frozenset[str] = frozenset()
     used: frozenset[str] = frozenset()
     origins: Mapping[str, str] = field(default_factory=dict)
+    definitions: frozenset[str] = frozenset()
 
 
 class Beside:
@@ -36,11 +38,13 @@ class Beside:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._index = {step.name: step.index for step in pipeline.steps}
+        self._prelude = {step.name: frozenset(step.prelude_reads) for step in pipeline.steps}
         self._ancestors = ancestors_of(predecessors(pipeline))
         self._done: dict[StepName, Touched] = {}
 
     def finished(self, step: StepName, touched: Touched) -> Failure | None:
         """Take note of a step that has ended well; return why it has not, when a parallel step and it disagree on a value."""
+        touched = replace(touched, used=touched.used | self._prelude[step])
         self._done[step] = touched
         if not touched.changed and not touched.used:
             return None
@@ -57,13 +61,16 @@ class Beside:
 def torn_names(upper: Touched, lower: Touched) -> list[str]:
     """Return the names that the upper of two parallel steps changed in place and the lower read as they were before, sorted.
 
+    Counters and the like on classes and functions are left out: most often nobody looks at them.
+
     >>> changer = Touched(changed=frozenset({"rows"}), used=frozenset({"rows"}), origins={"rows": "a"})
     >>> torn_names(changer, Touched(used=frozenset({"rows"}), origins={"rows": "a"}))
     ['rows']
     >>> torn_names(changer, Touched(used=frozenset({"rows"}), origins={"rows": "b"}))
     []
     """
-    return sorted(n for n in upper.changed & lower.used if upper.origins.get(n) == lower.origins.get(n))
+    common = (upper.changed - upper.definitions) & lower.used
+    return sorted(n for n in common if upper.origins.get(n) == lower.origins.get(n))
 
 
 def _failure(upper: StepName, lower: StepName, names: Iterable[str]) -> Failure:

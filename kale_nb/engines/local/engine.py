@@ -316,6 +316,7 @@ def read_report(folder: Path) -> Report:
             changed=frozenset(data.get("changed") or ()),
             used=frozenset(data.get("used") or ()),
             origins=data.get("origins") or {},
+            definitions=frozenset(n for n, version in (data.get("names") or {}).items() if version.get("kind") == "state"),
         ),
     )
 

@@ -92,7 +92,7 @@ def died(status: int | None, error: str | None, cell: Mapping[str, Any] | None) 
 def timed_out(seconds: float | None, message: str, cell: Mapping[str, Any] | None) -> Failure:
     """Tell that the step was stopped for taking too long."""
     text = message if seconds is None else f"the step took longer than its timeout of {seconds:g} s"
-    hint = "raise it with --timeout on the step's mark (tag or magic)" if seconds is not None else None
+    hint = "raise it: tag `timeout:...`, or `--timeout` in the magic" if seconds is not None else None
     return Failure(kind="timeout", message=text, cell=None if cell is None else _users_cell(cell), hint=hint)
 
 
@@ -136,6 +136,7 @@ def users_traceback(lines: Sequence[str], counted: Mapping[int, Mapping[str, Any
     out = re.sub(r"(?:Cell|Input) In\s?\[(\d+)\](?:, line (\d+))?", lambda found: _where(found, counted, place), out)
     for folder in _spellings(place.clone):
         out = out.replace(folder + "/", "")
+    out = re.sub(r"\n(?:[ \t]*\n){2,}", "\n\n", out)
     return re.sub(r"\A-{10,}\n", "", out).strip("\n")
 
 
