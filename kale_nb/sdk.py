@@ -151,7 +151,7 @@ def step(name: Any = None, **settings: Any) -> Any:
     return lambda function: _make_step(function, given, place)
 
 
-def _make_step(function: Callable[..., Any], settings: dict[str, Any], place: tuple[str, str, int]) -> Callable[..., Any]:
+def _make_step(function: Any, settings: dict[str, Any], place: tuple[str, str, int]) -> Callable[..., Any]:
     if not callable(function):
         what = "a static or class method" if isinstance(function, staticmethod | classmethod) else f"a {type(function).__name__}"
         raise SettingError(f"@step takes a function, not {what}")
@@ -218,7 +218,7 @@ def pipeline(name: Any = None, experiment: Any = None, description: Any = None, 
     return lambda function: _make_pipeline(function, given, place)
 
 
-def _make_pipeline(function: Callable[..., Any], settings: dict[str, Any], place: tuple[str, str, int]) -> Callable[..., Any]:
+def _make_pipeline(function: Any, settings: dict[str, Any], place: tuple[str, str, int]) -> Callable[..., Any]:
     if not callable(function):
         raise SettingError(f"@pipeline takes a function, not a {type(function).__name__}")
     if hasattr(function, STEP):
@@ -239,7 +239,8 @@ def artifact(name: str, path: str) -> Callable[[F], F]:
 
     Stands above or below `@step`.
     """
-    if not (isinstance(name, str) and name and isinstance(path, str) and path):
+    given: tuple[object, ...] = (name, path)
+    if not all(isinstance(text, str) and text for text in given):
         raise SettingError("@artifact takes a name and a path")
 
     def keep(function: F) -> F:

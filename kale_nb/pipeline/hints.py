@@ -104,8 +104,8 @@ def misfit(value: object, hint: Any, name: str = "it") -> str | None:
         if items is not None and type(value) is tuple and len(members(hint)) == 1:
             if len(items) != len(value):
                 return f"{name} has {len(value)} values, not {len(items)}"
-            found = (misfit(v, h, f"{name}[{i}]") for i, (v, h) in enumerate(zip(value, items, strict=True)))
-            return next((f for f in found if f is not None), None)
+            parts = (misfit(v, h, f"{name}[{i}]") for i, (v, h) in enumerate(zip(value, items, strict=True)))
+            return next((part for part in parts if part is not None), None)
         return None
     return f"{name} is {type(value).__name__}, not {spelled(hint)}"
 

@@ -158,8 +158,7 @@ def keep_file(name: str, path: str, folder: Path) -> None:
     source = Path(path)
     if not source.exists():
         raise MarshalError(
-            f"the artifact `{name}` is not there: the step wrote no {path}",
-            hint="write it there, or correct the path of @artifact",
+            f"the artifact `{name}` is not there: the step wrote no {path}", hint="write it, or correct the path of @artifact"
         )
     target = folder / "artifacts" / name
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -194,7 +194,7 @@ def _pipeline_marks(script: Script) -> tuple[PipelineMarks, tuple[Ask, ...], lis
     for problem in (*problems, *conflicts):
         message = problem.message.replace("; it is ignored", "").replace(" and ignored", "")
         found.append(_say("KN604", script.marked, f"@pipeline: {message}", "correct the argument"))
-    defaults = {k: settings[k] for k in ("timeout", "cache") if k in settings}
+    defaults: dict[str, Any] = {k: settings[k] for k in ("timeout", "cache") if k in settings}
     given = settings.get("steps_defaults") or {}
     if isinstance(given, Mapping):
         unknown = [k for k in given if k not in (*_KINDS, "secrets")]

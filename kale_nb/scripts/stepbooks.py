@@ -79,9 +79,9 @@ def _imports_source(script: Script, traced: TracedStep, module: ModuleName, *, c
     groups: dict[str, list[TracedImport]] = {}
     for wanted in traced.imports:
         groups.setdefault(wanted.module, []).append(wanted)
-    for name, wanted in groups.items():
-        parts = [w.name if w.name == w.alias else f"{w.name} as {w.alias}" for w in wanted if w.name]
-        lines += [f"import {name}" if w.alias == name else f"import {name} as {w.alias}" for w in wanted if not w.name]
+    for name, group in groups.items():
+        parts = [w.name if w.name == w.alias else f"{w.name} as {w.alias}" for w in group if w.name]
+        lines += [f"import {name}" if w.alias == name else f"import {name} as {w.alias}" for w in group if not w.name]
         if parts:
             lines.append(f"from {name} import {', '.join(parts)}")
     return "\n".join(dict.fromkeys(lines))

@@ -43,9 +43,8 @@ class Names:
     def _name(self, variable: Variable) -> None:
         step = re.sub(r"\W", "_", variable.call.name)
         asked = variable.asked
-        if variable.number in self.used or variable.shapes:
-            if asked in (None, "_"):
-                asked = f"{step}_result"
+        if asked in (None, "_") and (variable.number in self.used or variable.shapes):
+            asked = f"{step}_result"
         if asked is not None:
             self.variables[variable.number] = "_" if asked == "_" else self._free(asked)
         for _, parts, _ in variable.shapes:
@@ -174,7 +173,8 @@ def _bound(call: Call) -> Iterator[int]:
 
 def _statements(call: Call, names: Names) -> tuple[list[str], str | None]:
     """Return the cell's statements: the call with what it is assigned to, further unpackings; and the name of a single result."""
-    assert call.whole is not None and call.reference is not None
+    assert call.whole is not None
+    assert call.reference is not None
     keywords = [ast.keyword(arg=k, value=v) for k, v in call.kwargs]
     source = names.text(ast.Call(func=call.reference, args=list(call.args), keywords=keywords))
     whole = call.whole

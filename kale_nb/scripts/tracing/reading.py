@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from kale_nb import sdk
 from kale_nb.errors import UsageError
@@ -98,7 +98,8 @@ def import_script(path: str) -> ModuleType:
         if name.importable:
             return importlib.import_module(name.name)
         spec = importlib.util.spec_from_file_location(name.name, path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name.name] = module
         spec.loader.exec_module(module)
@@ -106,12 +107,12 @@ def import_script(path: str) -> ModuleType:
     except (KeyboardInterrupt, Refused):
         raise
     except BaseException as error:  # noqa: BLE001 - the user's own code: it may raise anything, also SystemExit
-        return _refuse_error("KN601", error, path, "the script cannot be imported")
+        _refuse_error("KN601", error, path, "the script cannot be imported")
     finally:
         sdk.listen(None)
 
 
-def _refuse_error(code: str, error: BaseException, path: str, what: str) -> Any:
+def _refuse_error(code: str, error: BaseException, path: str, what: str) -> NoReturn:
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         column = (error.offset or 1) - 1
         end = error.end_offset - 1 if error.end_offset and error.end_lineno == error.lineno else None
@@ -133,7 +134,7 @@ def _refuse_error(code: str, error: BaseException, path: str, what: str) -> Any:
     hint = "every step imports the script: the same error would end each of them" if code == "KN601" else None
     if isinstance(error, ModuleNotFoundError):
         hint = f"install `{error.name}`, or put it beside the script"
-    return refuse(code, f"{what}: {text}", hint, at)
+    refuse(code, f"{what}: {text}", hint, at)
 
 
 def _is_users(filename: str, script: str) -> bool:
@@ -145,7 +146,7 @@ def _is_users(filename: str, script: str) -> bool:
 
 def choose(module: ModuleType, wanted: str | None) -> Callable[..., Any]:
     """Return the pipeline that is meant."""
-    every = {id(v): v for v in vars(module).values() if callable(v) and hasattr(v, sdk.PIPELINE)}
+    every: dict[int, Callable[..., Any]] = {id(v): v for v in vars(module).values() if callable(v) and hasattr(v, sdk.PIPELINE)}
     own = [v for v in every.values() if getattr(v, sdk.PIPELINE).module == module.__name__]
     found = own or list(every.values())
     if wanted is not None:

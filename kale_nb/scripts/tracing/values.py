@@ -82,7 +82,7 @@ class Value:
     def __format__(self, spec: str) -> str:
         return known_of(self).marker(f":{spec}" if spec else "")
 
-    @property  # type: ignore[misc]
+    @property
     def __class__(self) -> Any:
         needs_value(self, "asks for the type of", "ask for it in a step")
 
@@ -250,4 +250,4 @@ def _hash(self: Value) -> int:
     return object.__hash__(self)
 
 
-Value.__hash__ = _hash  # type: ignore[method-assign]
+setattr(Value, "__hash__", _hash)  # noqa: B010 - as the others above
