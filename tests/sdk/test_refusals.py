@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import kale_nb.compiler  # noqa: F401 - importing it registers every rule
 from kale_nb.diagnostics import RULES
 from kale_nb.errors import SourceError
 from tests.sdk.scripts import told
@@ -73,3 +74,8 @@ def test_reading_a_script_leaves_its_folder_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("", encoding="utf-8")
     assert told(tmp_path, script) == ""
     assert {p.name for p in tmp_path.iterdir()} == {"flow.py", "helper.py"}
+
+
+@pytest.mark.parametrize("code", [code for code in RULES if code.startswith("KN6")])
+def test_the_example_of_a_rule_of_scripts_shows_it(code: str, tmp_path: Path) -> None:
+    assert f" {code} {RULES[code].slug}: " in told(tmp_path, RULES[code].example)

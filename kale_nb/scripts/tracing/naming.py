@@ -180,7 +180,7 @@ def _statements(call: Call, names: Names) -> tuple[list[str], str | None]:
     whole = call.whole
     if not whole.shapes:
         name = names.variables.get(whole.number)
-        return [f"{name} = {source}" if name else source], name if name != "_" else None
+        return [f"{name} = {source}" if name else source], name if whole.asked not in (None, "_") else None
     lines: list[str] = []
     first, *others = whole.shapes
     if whole.number in names.used or others:
