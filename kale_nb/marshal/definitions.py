@@ -74,7 +74,7 @@ def reduce_function(pickler: GraphPickler, func: types.FunctionType) -> Any:
     pickler.by_value.add(id(func))
     if func.__code__ is _dispatching_code():
         return _reduce_dispatching(pickler, func)
-    namespace = pickler.main if func.__globals__.get("__name__", "__main__") == "__main__" else func.__globals__  # %run has one of its own
+    namespace = pickler.main if _copied_into(pickler.main, func) else func.__globals__
     if namespace is pickler.main:
         names = global_names(func.__code__)
         pickler.wants.update(n for n in names if n in pickler.main or not is_builtin(n))
@@ -92,6 +92,14 @@ def reduce_function(pickler: GraphPickler, func: types.FunctionType) -> Any:
         state["__type_params__"] = func.__type_params__  # type: ignore[attr-defined]
     args = (pickler.token(func), func.__code__, func.__name__, _namespace(pickler, namespace), func.__closure__)
     return (rebuild.function, args, state, None, None, rebuild.set_function)
+
+
+def _copied_into(main: Mapping[str, object], func: types.FunctionType) -> bool:
+    """Tell whether a function is one of a script that `%run` ran in a namespace of its own, whose names it then copied into ours."""
+    own = func.__globals__
+    if own is main or "__name__" in own or "__builtins__" not in own:
+        return own is main
+    return all(own[n] is main.get(n, own) for n in global_names(func.__code__) if n in own)
 
 
 def _namespace(pickler: GraphPickler, namespace: dict[str, Any]) -> Any:

@@ -11,21 +11,21 @@ from collections.abc import Mapping
 Objects = Mapping[str, frozenset[int]]
 
 
-def partners(name: str, objects: Objects) -> frozenset[str]:
-    """Return the other names whose objects meet those of `name`.
+def shared(name: str, objects: Objects) -> dict[str, frozenset[int]]:
+    """Return which objects `name` shares with which other names.
 
-    >>> sorted(partners("a", {"a": frozenset({1, 2}), "b": frozenset({2}), "c": frozenset({3})}))
-    ['b']
+    >>> shared("a", {"a": frozenset({1, 2}), "b": frozenset({2}), "c": frozenset({3})})
+    {'b': frozenset({2})}
     """
     mine = objects[name]
-    return frozenset(n for n, theirs in objects.items() if n != name and theirs and not mine.isdisjoint(theirs))
+    return {n: mine & theirs for n, theirs in objects.items() if n != name and theirs and not mine.isdisjoint(theirs)}
 
 
 def reshaped(before: Objects, now: Objects) -> list[str]:
-    """Return the names of both whose objects are others now and are shared with other names than before, sorted.
+    """Return the names of both whose objects are others now and which share other objects than before with other names, sorted.
 
     >>> reshaped({"d": frozenset({1, 2}), "xs": frozenset({2})}, {"d": frozenset({1, 9}), "xs": frozenset({2})})
     ['d']
     """
     moved = sorted(n for n in now if n in before and before[n] != now[n])
-    return [n for n in moved if partners(n, before) != partners(n, now)]
+    return [n for n in moved if shared(n, before) != shared(n, now)]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kale_nb.compiler import compile_notebook, compile_path, write_compiled
 
+from kale_nb.compiler import compile_notebook, compile_path, write_compiled
 from kale_nb.diagnostics import CompileError
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +72,9 @@ def test_the_script_compiles_to_its_golden(tmp_path: Path, monkeypatch: pytest.M
     if update_goldens:
         shutil.rmtree(GOLDENS / "script", ignore_errors=True)
         shutil.copytree(tmp_path / "script", GOLDENS / "script")
-    assert files_of(tmp_path / "script") == files_of(GOLDENS / "script"), "if the change is meant: pytest tests/examples --update-goldens"
+    assert files_of(tmp_path / "script") == files_of(GOLDENS / "script"), (
+        "if the change is meant: pytest tests/examples --update-goldens"
+    )
 
 
 @pytest.mark.kernel
