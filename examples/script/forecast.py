@@ -1,7 +1,7 @@
 """Forecast a noisy season from its past: two models side by side, and the better one kept.
 
-    python forecast.py                     as plain Python
-    kale run forecast.py -p weeks=104      as a pipeline
+python forecast.py                     as plain Python
+kale run forecast.py -p weeks=104      as a pipeline
 """
 
 from __future__ import annotations
@@ -45,10 +45,8 @@ def split(sales: list[float], share: float) -> tuple[list[float], list[float]]:
 def fit(past: list[float], ahead: int, model: str) -> Forecast:
     """Forecast the weeks ahead."""
     if model == "mean":
-        values = [sum(past) / len(past)] * ahead
-    else:
-        values = [past[len(past) + week - 52] for week in range(ahead)]
-    return Forecast(model, values)
+        return Forecast(model, [sum(past) / len(past)] * ahead)
+    return Forecast(model, [past[len(past) + week - 52] for week in range(ahead)])
 
 
 @step

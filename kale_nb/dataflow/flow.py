@@ -18,13 +18,10 @@ from kale_nb.names import StepName
 from kale_nb.pipeline.model import Certainty
 from kale_nb.pipeline.order import ancestors_of, sort_steps
 
-AMBIENT = (
-    frozenset(dir(builtins))
-    | frozenset(
-        "display get_ipython exit quit open print __name__ __doc__ __package__ __loader__ __spec__ __builtin__ __builtins__ __annotations__ "
-        "__file__ __debug__ __session__ __vsc_ipynb_file__ In Out _ __ ___ _i _ii _iii _ih _oh _dh".split()
-    )
-    | {UNPICKLED}
+AMBIENT = frozenset(dir(builtins)).union(
+    "display get_ipython exit quit open print __name__ __doc__ __package__ __loader__ __spec__ __builtin__ __builtins__".split(),
+    "__annotations__ __file__ __debug__ __session__ __vsc_ipynb_file__ In Out _ __ ___ _i _ii _iii _ih _oh _dh".split(),
+    {UNPICKLED},
 )
 """Names that every kernel has without anybody's assignment."""
 

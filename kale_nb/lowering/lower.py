@@ -49,7 +49,7 @@ class Lowered:
     modules: dict[StepName, tuple[str, ...]]
     diagnostics: tuple[Diagnostic, ...]
     once: tuple[str, ...] = ()
-    told: dict[StepName, tuple[str, ...]] = field(default_factory=dict)
+    told: dict[StepName, tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,12 @@ def lower(marked: Marked) -> Lowered:
     told = {b.name: tuple(dict.fromkeys(c.what for c in b.facts.state_changes)) for b in blocks.steps if b.name in followed}
     modules = {b.name: _modules_before(b, blocks.steps) for b in blocks.steps}
     return Lowered(
-        pipeline=pipeline, traced=dict(flow.traced), modules=modules, diagnostics=tuple(findings), once=_once(marked, blocks)
+        pipeline=pipeline,
+        traced=dict(flow.traced),
+        modules=modules,
+        diagnostics=tuple(findings),
+        once=_once(marked, blocks),
+        told=told,
     )
 
 

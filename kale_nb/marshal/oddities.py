@@ -68,6 +68,13 @@ def reduce_file(pickler: GraphPickler, file: Any) -> Any:
     return (rebuild_values.closed_file, args)
 
 
+def reduce_log_file_handler(pickler: GraphPickler, handler: Any) -> Any:
+    """Reduce a handler that logs to a file: it opens the file again where the next record comes, and goes on at its end."""
+    handler.flush()
+    state = {k: v for k, v in vars(handler).items() if k not in {"stream", "lock"}} | {"mode": "a"}
+    return (rebuild_values.log_file_handler, (type(handler),), state, None, None, rebuild_values.set_log_file_handler)
+
+
 def reduce_weak_reference(pickler: GraphPickler, ref: Any) -> Any:
     """Reduce a weak reference: it lives on if something else in the bundle holds its object."""
     if type(ref) is not weakref.ref:

@@ -67,6 +67,7 @@ _BY_NAME: dict[str, Reducer] = {
     "_weakrefset.WeakSet": oddities.reduce_weak_container,
     "concurrent.futures._base.Future": oddities.reduce_future,
     "re.Match": oddities.reduce_match,
+    "logging.FileHandler": oddities.reduce_log_file_handler,
     "dataclasses._MISSING_TYPE": oddities.reduce_dataclass_constant,
     "dataclasses._KW_ONLY_TYPE": oddities.reduce_dataclass_constant,
     "dataclasses._HAS_DEFAULT_FACTORY_CLASS": oddities.reduce_dataclass_constant,

@@ -185,3 +185,14 @@ def masked_array(cls: Any, data: Any, mask: Any, fill_value: Any, hard: bool, at
     made._hardmask = hard
     made.__dict__.update(attributes)
     return made
+
+
+def log_file_handler(cls: type[Any]) -> Any:
+    """Make a handler that logs to a file, not opened yet."""
+    return cls.__new__(cls)
+
+
+def set_log_file_handler(handler: Any, state: dict[str, Any]) -> None:
+    """Fill such a handler."""
+    vars(handler).update(state, stream=None)
+    handler.createLock()

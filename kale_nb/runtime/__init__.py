@@ -61,6 +61,8 @@ def save(
     needs: Mapping[str, Sequence[str]] | None = None,
     maybe: Sequence[str] = (),
     possible: Sequence[str] = (),
+    told: Sequence[str] = (),
+    last: bool = False,
     result: str | None = None,
 ) -> None:
     """Leave variables for later steps.
@@ -68,6 +70,8 @@ def save(
     Args:
         needs: names that later steps read for sure, with those steps; one of them that cannot travel fails this step.
         maybe, possible: names that a later step may read; one that cannot travel is noted.
+        told: process-wide state that the compile has warned of.
+        last: no step follows this one.
         result: the name that the step ends with, shown as its result.
 
     Raises:
@@ -75,7 +79,7 @@ def save(
     """
     if _session is None:
         raise RuntimeError("the load cell of this notebook has not run")
-    _session.save(needs or {}, maybe, possible, result)
+    _session.save(needs or {}, maybe, possible, told, result, last=last)
 
 
 def search_in(folder: str) -> None:

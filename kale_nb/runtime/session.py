@@ -11,8 +11,8 @@ import functools
 import shutil
 import sys
 import types
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from kale_nb.runtime.manifest import Manifest, Version, join, read_manifest, wri
 from kale_nb.runtime.metrics import MetricsRecorder
 from kale_nb.runtime.sources import cell_sources, show_sources
 from kale_nb.runtime.state import apply_state, baseline_of, has_state, state_of
+from kale_nb.runtime.surroundings import PREFIX, Surroundings, spoken
 
 _STATE_PREFIX = "state:"
 _LARGE = 1 << 20
@@ -58,6 +59,8 @@ class Session:
         self.twins = dict(self.incoming.twins)
         self.objects: dict[str, frozenset[int]] = {}
         self.random: dict[str, Any] = {}
+        self.around = Surroundings()
+        self.modules: dict[str, Trace] = {}
         self.once: Sequence[str] = ()
         self._own_folder().mkdir(parents=True, exist_ok=True)
         (self._own_folder() / "step.json").unlink(missing_ok=True)
@@ -84,7 +87,7 @@ class Session:
             if version is not None and version.kind == "failed":
                 raise MarshalError(f"step `{self.step}` needs `{name}` of step `{version.step}`: {version.reason}", variable=name)
         asked = [n for n in (*needs, *maybe, *possible) if n in self.incoming.names and n not in self.incoming.conflicts]
-        asked += self._outdated_prelude(once)
+        asked += [*self._outdated_prelude(once), *self._surroundings()]
         self.used.update(n for n in (*needs, *maybe) if n in self.incoming.names)
         wanted = self._with_companions(asked)
         self._refuse_torn_aliases(wanted)
@@ -98,6 +101,23 @@ class Session:
             if name in self.namespace and name not in self.held:
                 self._hold(name)
         self._bring_randomness()
+        self.modules = {n: self._trace(state) for n, state in self.around.modules().items()}
+        self.around.note()
+
+    def _surroundings(self) -> list[str]:
+        """Settings and modules beside the notebook that steps before have changed; of two versions, that of the lower step."""
+        found = [n for n in self.incoming.names if n.startswith(PREFIX)]
+        conflicts = {n: self.incoming.conflicts[n] for n in found if n in self.incoming.conflicts}
+        order = list(self.incoming.after)
+        last = {n: max(versions, key=lambda v: order.index(v.step)) for n, versions in conflicts.items()}
+        for name, versions in conflicts.items():
+            steps = " and ".join(f"`{v.step}`" for v in versions)
+            told = f"steps {steps} run in parallel and both change {spoken(name)}"
+            self.warnings.append(f"{told}: step `{self.step}` has that of `{last[name].step}`")
+        if conflicts:
+            others = {n: v for n, v in self.incoming.conflicts.items() if n not in conflicts}
+            self.incoming = replace(self.incoming, names={**self.incoming.names, **last}, conflicts=others)
+        return found
 
     def _outdated_prelude(self, once: Sequence[str]) -> list[str]:
         """Names of the prelude that steps before have changed, and those that came out otherwise than in the first step.
@@ -183,21 +203,32 @@ class Session:
                 self.namespace.pop(name, None)
             elif version.kind in ("value", "state"):
                 bundles.setdefault(version.step, []).append(name)
+        around: dict[str, Any] = {}
         order = sorted(bundles, key=lambda s: (len(self.incoming.ancestors(s)), s))
         for step in order:
             keys = {_key(n, self.incoming.names[n]): n for n in bundles[step]}
-            try:
-                found = marshal.load(self.data / step / "values", list(keys), main=self.namespace, renew=True)
-            except MarshalError as error:
-                raise MarshalError(
-                    f"what step `{step}` left cannot be read: {error.message}", variable=error.variable, hint=error.hint
-                ) from error
+            found = self._read(step, list(keys))
             for key, value in found.items():
                 name = keys[key]
-                if key != name:
+                if name.startswith(PREFIX):
+                    around[name] = value
+                elif key != name:
                     apply_state(self.namespace[name], value)  # type: ignore[arg-type]
                 else:
                     self.namespace[name] = value
+        self.around.bring(around)
+
+    def _read(self, step: str, keys: list[str]) -> dict[str, object]:
+        try:
+            return marshal.load(self.data / step / "values", keys, main=self.namespace, renew=True)
+        except MarshalError as error:
+            variables = [k for k in keys if not k.startswith(PREFIX)]
+            if len(variables) < len(keys):
+                self.warnings.append(f"settings that step `{step}` left cannot be read here: {error.message}")
+                return self._read(step, variables) if variables else {}
+            raise MarshalError(
+                f"what step `{step}` left cannot be read: {error.message}", variable=error.variable, hint=error.hint
+            ) from error
 
     def _hold(self, name: str) -> None:
         value = self.namespace[name]
@@ -233,7 +264,16 @@ class Session:
 
     # -- save -------------------------------------------------------------------------------------------------------------
 
-    def save(self, needs: Mapping[str, Sequence[str]], maybe: Sequence[str], possible: Sequence[str], result: str | None) -> None:
+    def save(
+        self,
+        needs: Mapping[str, Sequence[str]],
+        maybe: Sequence[str],
+        possible: Sequence[str],
+        told: Sequence[str],
+        result: str | None,
+        *,
+        last: bool,
+    ) -> None:
         """Write what descendants may need, and the manifest last."""
         names = dict(self.incoming.names)
         for name, versions in self.incoming.conflicts.items():
@@ -263,6 +303,8 @@ class Session:
         for name in self._reshaped(values):
             values[name] = self._state(name) if self.held[name].state else self.held[name].value
             kinds[name] = "state" if self.held[name].state else "value"
+        for name, state in self._changed_surroundings(values, told, last=last):
+            values[name], kinds[name] = state, "value"
         origins = self._add_first_values(values, kinds)
         origins |= self._add_companions(values, kinds)
         for name, state in randomness.current().items():
@@ -284,6 +326,25 @@ class Session:
             sources={**self.incoming.sources, **cell_sources()},
         )
         write_manifest(self.data, manifest, self._report(changed, values, result))
+
+    def _changed_surroundings(
+        self, values: Mapping[str, object], told: Sequence[str], *, last: bool
+    ) -> Iterator[tuple[str, object]]:
+        """Settings and modules that go along, if they changed or share objects with what is written; tell of what does not go along."""
+        for setting, state in () if last else self.around.changed():
+            if setting.write is not None:
+                yield PREFIX + setting.name, state
+            elif not any(setting.spoken in what for what in told):
+                self.warnings.append(
+                    f"step `{self.step}` sets {setting.spoken} for itself only: later steps will not have it; "
+                    "set it in an imports cell, which runs in every step"
+                )
+        modules = {} if last else self.around.modules()
+        touched = frozenset().union(*(self._trace(v).objects for v in values.values())) if modules else frozenset()
+        for name, state in modules.items():
+            before, now = self.modules.get(name), self._trace(state)
+            if now.digest is not None and (before is None or now.digest != before.digest or now.objects & touched):
+                yield name, state
 
     def _outcome(self, name: str) -> tuple[str, object] | None:
         """Tell what became of a name: `new`, `changed` or `deleted`; None when it is as it was, or not there at all."""
@@ -397,6 +458,8 @@ class Session:
                     hint=error.hint or "pass what it stands for (a list, a path, settings), or use it only in this step",
                 )
             made[name] = Version(step=self.step, origin=self.step, kind="failed", reason=error.message)
+            if name.startswith(PREFIX):
+                self.warnings.append(f"what step `{self.step}` changed of {spoken(name)} stays in this step: {error.message}")
         return made
 
     def _report(self, changed: Sequence[str], written: Iterable[str], result: str | None) -> dict[str, Any]:

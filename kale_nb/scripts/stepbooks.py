@@ -56,7 +56,13 @@ def _notebook(
         call["metadata"] = {"kale": {"path": traced.spot.path, "line": traced.spot.line}}
     cells.append(call)
     keep = [f"_kale.keep({name!r}, {path!r})\n" for name, path in traced.artifacts]
-    cells.append(code_cell("save", "".join(keep) + save_source(step, readers), ["kale-save"]))
+    cells.append(
+        code_cell(
+            "save",
+            "".join(keep) + save_source(step, readers, () if any(step.name in other.after for other in pipeline.steps) else None),
+            ["kale-save"],
+        )
+    )
     metadata = {"kernelspec": _KERNEL, "kale": {"step": step.name, "pipeline": pipeline.name, "source": pipeline.source}}
     return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
 

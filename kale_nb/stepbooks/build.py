@@ -53,7 +53,7 @@ def _notebook(
         if cell.role is Role.METRICS:
             cells.append(code_cell(f"watch-{number}", "_kale.record_metrics()", ["kale-load"]))
         cells.append(_user_cell(cell))
-    cells.append(code_cell("save", save_source(step, readers), ["kale-save"]))
+    cells.append(code_cell("save", save_source(step, readers, (lowered.told or {}).get(step.name)), ["kale-save"]))
     source = marked.source.metadata
     metadata = {k: source[k] for k in ("kernelspec", "language_info") if k in source}
     metadata.setdefault("kernelspec", {"name": pipeline.kernel, "display_name": pipeline.kernel, "language": "python"})

@@ -39,15 +39,17 @@ def load_source(step: Step, touches: Sequence[str] = (), once: Sequence[str] = (
     return f"from kale_nb import runtime as _kale\n{_call('_kale.load', [DATA_NAME, f'step={_text(step.name)}'], arguments)}"
 
 
-def save_source(step: Step, readers: Mapping[str, Sequence[StepName]]) -> str:
-    """Return the code of a step's save cell."""
+def save_source(step: Step, readers: Mapping[str, Sequence[StepName]], told: Sequence[str] | None) -> str:
+    """Return the code of a step's save cell. `told`: what it is known to change of its process; None when no step follows."""
     arguments: list[tuple[str, Sequence[str]]] = [
         ("maybe", _names(step.offers, Certainty.LIKELY)),
         ("possible", _names(step.offers, Certainty.POSSIBLE)),
+        ("told", told or ()),
     ]
     needed = {o.name: ", ".join(map(_text, readers.get(o.name, ()))) for o in step.offers if o.certainty is Certainty.REQUIRED}
     first = [f"needs={{{', '.join(f'{_text(n)}: [{r}]' for n, r in needed.items())}}}"] if needed else []
-    last = [f"result={_text(step.result)}"] if step.result is not None else []
+    last = [] if told is not None else ["last=True"]
+    last += [f"result={_text(step.result)}"] if step.result is not None else []
     return _call("_kale.save", first, arguments, last)
 
 

@@ -1,4 +1,4 @@
-"""Stepbooks run without a kernel: each step's code cells, executed in a fresh module that stands as `__main__` meanwhile."""
+"""Stepbooks run without a kernel: each step's code cells, executed in the workspace in a fresh module that is `__main__` meanwhile."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ class Run:
         self.compiled = compiled(text, folder)
         self.books = {b.step: b.notebook for b in self.compiled.stepbooks}
         self.data = folder / "data"
+        self.workspace = folder
         self.printed: dict[str, str] = {}
 
     def step(self, name: str, params: Mapping[str, object] | None = None) -> types.ModuleType:
@@ -52,7 +53,7 @@ class Run:
         gc.collect()  # what an earlier step left in this process must not be found again by identity
         module = types.ModuleType("__main__")
         out = io.StringIO()
-        with _as_main(module), contextlib.redirect_stdout(out):
+        with _as_main(module), contextlib.chdir(self.workspace), contextlib.redirect_stdout(out):
             for cell in self.books[StepName(name)]["cells"]:
                 if cell["cell_type"] == "code":
                     exec(compile(cell["source"], f"<{cell['id']}>", "exec"), vars(module))

@@ -289,3 +289,37 @@ def test_a_script_of_the_users_own_kale_folder_still_finds_ours(tmp_path: Path) 
     write(tmp_path, {"flow.py": SCRIPT.replace("kale.sdk", "kale_nb.sdk"), "kale/__init__.py": "raise ImportError('not ours')\n"})
     assert len(compile_path(tmp_path / "flow.py").pipeline.steps) == 2
     assert plain(tmp_path / "flow.py") == "total 12 int\n"
+
+
+@pytest.mark.kernel
+def test_a_change_in_place_that_no_text_shows_fails_the_run_where_it_would_be_missed(tmp_path: Path) -> None:
+    text = """
+def spoil(rows):
+    rows.append(9)
+
+@step
+def make():
+    return [1]
+
+@step
+def tidy(rows):
+    spoil(rows)
+
+@step
+def show(rows):
+    print(rows)
+
+@pipeline
+def flow():
+    rows = make()
+    tidy(rows)
+    show(rows)
+"""
+    record, _ = piped(write(tmp_path, whole(text)))
+    assert record.state is State.FAILED
+    assert record.failed[0].failure is not None
+    assert "step `tidy` changed `rows` in place while step `show`" in record.failed[0].failure.message
+    assert "after=" in (record.failed[0].failure.hint or "")
+    (tmp_path / "b").mkdir()
+    record, _ = piped(write(tmp_path / "b", whole(text.replace("@step\ndef show", "@step(after=tidy)\ndef show"))))
+    assert step_output(record, "show") == "[1, 9]\n"
