@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from kale_nb.annotations.marks import Marked, MarkedCell, Role
 from kale_nb.annotations.params import read_params
