@@ -18,6 +18,7 @@ GROUPS = {
     "3": "Names and data flow",
     "4": "State, and values that do not travel",
     "5": "Settings",
+    "6": "Scripts",
 }
 
 HEAD = """<!-- Written by docs/generate.py from the rules in the code; edit those. -->

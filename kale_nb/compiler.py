@@ -18,6 +18,9 @@ from kale_nb.lowering.graph import CHAIN
 from kale_nb.lowering.lower import Lowered, lower
 from kale_nb.pipeline import codec
 from kale_nb.pipeline.model import Pipeline
+from kale_nb.scripts.lower import lower_script
+from kale_nb.scripts.stepbooks import build_script_stepbooks
+from kale_nb.scripts.traced import Script, read_script
 from kale_nb.source.cells import Source
 from kale_nb.source.notebook import read_notebook
 from kale_nb.stepbooks.build import build_stepbooks
@@ -37,16 +40,30 @@ class Checked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
-    """A pipeline that can run. `marked` is None when it was read from its file form."""
+    """A pipeline that can run, with the notebook's marks or the script that it came from; both are None when it was read from its file
+    form."""
 
     pipeline: Pipeline
     stepbooks: tuple[Stepbook, ...]
     diagnostics: tuple[Diagnostic, ...] = ()
     marked: Marked | None = None
+    script: Script | None = None
 
 
-def check(path: str | Path) -> Checked:
-    """Find everything there is to say about a notebook. SourceError when it cannot be read."""
+def is_script(path: str | Path) -> bool:
+    """Tell whether a path is that of a Python script."""
+    return Path(path).suffix.lower() == ".py"
+
+
+def check(path: str | Path, *, pipeline: str | None = None) -> Checked:
+    """Find everything there is to say about a notebook or script. SourceError when it cannot be read.
+
+    Args:
+        pipeline: which of a script's pipelines is meant.
+    """
+    if is_script(path):
+        lowered = lower_script(read_script(path, pipeline))
+        return Checked(pipeline=lowered.pipeline, diagnostics=lowered.diagnostics)
     return check_source(read_notebook(path))
 
 
@@ -54,6 +71,23 @@ def check_source(source: Source) -> Checked:
     """Find everything there is to say about a source that was read."""
     _, lowered = _lower(source)
     return Checked(pipeline=lowered.pipeline, diagnostics=lowered.diagnostics)
+
+
+def compile_path(path: str | Path, *, pipeline: str | None = None, carry: bool = False) -> Compiled:
+    """Compile a notebook or a script. CompileError with all diagnostics when it has errors, SourceError when it cannot be read.
+
+    Args:
+        pipeline: which of a script's pipelines is meant.
+        carry: the stepbooks of a script hold the source of the user's modules.
+    """
+    if not is_script(path):
+        return compile_notebook(path)
+    script = read_script(path, pipeline)
+    lowered = lower_script(script)
+    if lowered.pipeline is None:
+        raise CompileError(lowered.diagnostics)
+    books = build_script_stepbooks(script, lowered.pipeline, carry=carry)
+    return Compiled(pipeline=lowered.pipeline, stepbooks=books, diagnostics=lowered.diagnostics, script=script)
 
 
 def compile_notebook(path: str | Path) -> Compiled:

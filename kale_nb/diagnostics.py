@@ -26,11 +26,11 @@ class Rule:
 
     Attributes:
         code: stable, `KN` and three digits. 0xx the file and its text, 1xx marks, 2xx the graph, 3xx names and data flow,
-            4xx state and values that do not travel, 5xx settings.
+            4xx state and values that do not travel, 5xx settings, 6xx scripts.
         slug: the code in words.
         what: what it finds, one sentence.
         why: why that is bad.
-        example: source that triggers it, as marked cells (`%%step` magics).
+        example: source that triggers it, as marked cells (`%%step` magics); of 6xx a script.
         mend: what to do.
     """
 

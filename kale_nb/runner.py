@@ -10,7 +10,7 @@ import difflib
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from kale_nb.runs.process import this_process
 from kale_nb.runs.record import ENDED, RunRecord, StepRecord
 from kale_nb.runs.recorder import Recorder
 from kale_nb.runs.store import open_store, run_id
+from kale_nb.scripts.modules import package_root
 from kale_nb.volumes.ignore import user_rules
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class RunOptions:
         output_dir: where executed stepbooks are put as well.
         workspace: the folder that the run gets a clone of; None takes the folder of the notebook.
         runs_dir: where the run's folder is made; None takes `.kale/runs` of the workspace.
+        empty: run in an empty folder instead of a clone; for stepbooks that carry their code.
         max_bytes: refuse to clone a workspace larger than this.
     """
 
@@ -54,6 +56,7 @@ class RunOptions:
     output_dir: Path | None = None
     workspace: Path | None = None
     runs_dir: Path | None = None
+    empty: bool = False
     max_bytes: int = 4 * 1024**3
     engine: str = "local"
 
@@ -108,6 +111,9 @@ def run(
     recorder = Recorder(_first_record(compiled.pipeline, planned, options, directory, chosen.name))
     try:
         write_plan(compiled, directory)
+        if options.empty:
+            (directory / "empty").mkdir()
+            planned = replace(planned, workspace=directory / "empty", cwd=Path())
         chosen.run(_job(compiled, planned, options, directory), _fan_out(recorder, observers, store.notice))
     except KeyboardInterrupt:
         recorder.close(State.CANCELLED, time.time())
@@ -167,7 +173,8 @@ def choose_workspace(source: str, asked: Path | None = None) -> tuple[Path, Path
     """
     notebook = Path(source).absolute()
     home = notebook.parent if notebook.exists() else Path.cwd()
-    workspace = home if asked is None else asked.expanduser().absolute()
+    whole = Path(package_root(str(notebook))) if notebook.suffix == ".py" and notebook.exists() else home
+    workspace = whole if asked is None else asked.expanduser().absolute()
     if not workspace.is_dir():
         raise UsageError(f"the workspace {workspace} is not a folder")
     real = workspace.resolve()

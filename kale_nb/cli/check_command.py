@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from kale_nb.cli import messages
+from kale_nb.cli.options import add_pipeline_option
 from kale_nb.cli.style import Style
 from kale_nb.diagnostics import Severity, has_errors
 from kale_nb.errors import KaleError
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("notebooks", metavar="NOTEBOOK", nargs="+", help="notebooks to check")
+    parser.add_argument("notebooks", metavar="NOTEBOOK", nargs="+", help="notebooks or scripts to check")
+    add_pipeline_option(parser)
     parser.add_argument(
         "--format", choices=("text", "json"), default="text", help="text for people (the default) or JSON for tools"
     )
@@ -33,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     reports: list[dict[str, Any]] = []
     for position, path in enumerate(args.notebooks):
         try:
-            checked = check(path)
+            checked = check(path, pipeline=args.pipeline)
         except KaleError as error:
             code = 2
             if args.format == "json":

@@ -74,9 +74,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
-    parser = Parser(prog="kale", description="Run an annotated Jupyter notebook as a pipeline of steps, with the same results.")
+    parser = Parser(
+        prog="kale",
+        description="Run an annotated notebook or script as a pipeline of steps, with the same results.",
+    )
     parser.add_argument("--version", action="version", version=f"kale {__version__}")
     parser.add_argument("--debug", action="store_true", help="show tracebacks of kale itself (also: KALE_DEBUG=1)")
+    words = _with_run(words)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", parser_class=Parser)
     for name, line in COMMANDS.items():
         command = commands.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.", allow_abbrev=False)
@@ -90,6 +94,14 @@ def _parse(words: list[str]) -> argparse.Namespace:
         parser.print_help()
         raise SystemExit(USAGE)
     return args
+
+
+def _with_run(words: list[str]) -> list[str]:
+    """`kale script.py` means `kale run script.py`."""
+    files = [word for word in words if word.lower().endswith((".py", ".ipynb"))]
+    if files and (words[0] == files[0] or words[0].startswith("-")) and not any(word in COMMANDS for word in words):
+        return ["run", *words]
+    return words
 
 
 def _hush() -> None:

@@ -6,23 +6,25 @@ import argparse
 from pathlib import Path
 
 from kale_nb.cli import messages
+from kale_nb.cli.options import add_script_options
 from kale_nb.errors import UsageError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("notebook", metavar="NOTEBOOK", help="the notebook to compile")
+    parser.add_argument("notebook", metavar="NOTEBOOK", help="the notebook or script to compile")
+    add_script_options(parser)
     parser.add_argument(
-        "-o", "--output", metavar="DIR", type=Path, help="the folder to write (default: NOTEBOOK without .ipynb, plus .kale)"
+        "-o", "--output", metavar="DIR", type=Path, help="the folder to write (default: NOTEBOOK without its suffix, plus .kale)"
     )
     parser.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from kale_nb.compiler import compile_notebook, write_compiled
+    from kale_nb.compiler import compile_path, write_compiled
 
-    compiled = compile_notebook(args.notebook)
+    compiled = compile_path(args.notebook, pipeline=args.pipeline, carry=args.no_snapshot)
     if not args.quiet:
         messages.diagnostics(compiled.diagnostics)
     directory = args.output if args.output is not None else Path(args.notebook).with_suffix(".kale")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kale_nb.cli.options import add_places
+from kale_nb.cli.options import add_pipeline_option, add_places
 from kale_nb.cli.style import Style, clip, columns, duration, width
 from kale_nb.errors import UsageError
 
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("notebook", metavar="NOTEBOOK", nargs="?", help="a notebook, or a folder that `kale compile` wrote")
+    parser.add_argument(
+        "notebook", metavar="NOTEBOOK", nargs="?", help="a notebook, a script, or a folder that `kale compile` wrote"
+    )
+    add_pipeline_option(parser)
     parser.add_argument(
         "--run", metavar="RUN", help="draw this run (an id, its beginning, or latest) with the states of its steps"
     )
@@ -44,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.run is None and args.notebook is not None:
         from kale_nb.cli.loading import load
 
-        pipeline = load(args.notebook).pipeline
+        pipeline = load(args.notebook, pipeline=args.pipeline).pipeline
     else:
         raise UsageError("name either a notebook or a run", hint="`kale graph nb.ipynb`, or `kale graph --run latest`")
     svg = args.format == "svg" or (args.format is None and args.output is not None and args.output.suffix == ".svg")

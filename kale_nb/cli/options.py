@@ -17,6 +17,21 @@ def add_places(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs-dir", metavar="DIR", type=Path, help="where runs are kept (default: .kale/runs in the workspace)")
 
 
+def add_script_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what only scripts take."""
+    add_pipeline_option(parser)
+    parser.add_argument(
+        "--no-snapshot",
+        action="store_true",
+        help="put a script's own modules into its stepbooks instead of taking them from a copy",
+    )
+
+
+def add_pipeline_option(parser: argparse.ArgumentParser) -> None:
+    """Declare `--pipeline`."""
+    parser.add_argument("--pipeline", metavar="NAME", help="which pipeline of a script, when it has several")
+
+
 def byte_count(text: str) -> int:
     """Read a size such as `500M`, `1.5GB`, `10GiB` or `1048576`; units are powers of 1024.
 

@@ -110,7 +110,8 @@ class PlainLines:
 def brief(failure: Failure) -> str:
     """Return a failure on one line: message and place."""
     lines = plain(failure.message).strip().splitlines()
-    place = "" if failure.cell is None else f" (cell {failure.cell}{'' if failure.line is None else f', line {failure.line}'})"
+    parts = [f"{word} {at}" for word, at in (("cell", failure.cell), ("line", failure.line)) if at is not None]
+    place = f" ({', '.join(parts)})" if parts else ""
     return f"{lines[0] if lines else failure.kind}{place}"
 
 

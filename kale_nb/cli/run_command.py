@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kale_nb.cli import messages
-from kale_nb.cli.options import add_places, byte_count
+from kale_nb.cli.options import add_places, add_script_options, byte_count
 from kale_nb.cli.progress import JsonLines, PlainLines, Stream
 from kale_nb.cli.signals import signals_stop
 from kale_nb.cli.style import Style
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("notebook", metavar="NOTEBOOK", help="a notebook, or a folder that `kale compile` wrote")
+    parser.add_argument("notebook", metavar="NOTEBOOK", help="a notebook, a script, or a folder that `kale compile` wrote")
     parser.add_argument(
         "-p", "--param", metavar="NAME=VALUE", action="append", default=[], help="set a parameter (any number; see --help-params)"
     )
@@ -47,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output-dir", metavar="DIR", type=Path, help="also put the executed notebooks here, as STEP.ipynb")
     add_places(parser)
+    add_script_options(parser)
     parser.add_argument(
         "--max-workspace-size",
         metavar="SIZE",
@@ -54,7 +55,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=4 * 1024**3,
         help="refuse to copy a larger workspace (default 4G)",
     )
-    parser.add_argument("--engine", metavar="NAME", default="local", help="what runs the steps (default local)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--engine", metavar="NAME", default="local", help="what runs the steps (default local)")
+    where.add_argument("--kfp", dest="engine", action="store_const", const="kfp", help="run on Kubeflow Pipelines: --engine kfp")
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
     shown.add_argument("--json-events", action="store_true", help="write one JSON object per event to stdout")
@@ -68,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
     out = Stream(sys.stdout)
     try:
-        compiled = load(args.notebook)
+        compiled = load(args.notebook, pipeline=args.pipeline, carry=args.no_snapshot)
     except CompileError as error:
         if args.json_events:
             _json_diagnostics(out, error.diagnostics)
@@ -84,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         output_dir=args.output_dir,
         workspace=args.workspace,
         runs_dir=args.runs_dir,
+        empty=args.no_snapshot,
         max_bytes=args.max_workspace_size,
         engine=args.engine,
     )

@@ -73,7 +73,7 @@ def step_failure_lines(record: RunRecord, step: StepRecord, style: Style) -> lis
         return [head]
     message = plain(failure.message).strip()
     lines = [f"{head}: {message.splitlines()[0] if message else failure.kind}"]
-    if failure.cell is not None:
+    if failure.cell is not None or failure.line is not None:
         lines.append(f"  at {Location(path=near(Path(record.source)), cell=failure.cell, line=failure.line)}")
     traceback = plain(failure.traceback).rstrip()
     if traceback and traceback.strip() != message:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kale_nb.cli import messages
-from kale_nb.cli.options import add_places, byte_count
+from kale_nb.cli.options import add_pipeline_option, add_places, byte_count
 from kale_nb.cli.progress import PlainLines, Stream
 from kale_nb.cli.style import Style, plain
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("notebook", metavar="NOTEBOOK", help="the notebook to verify")
+    parser.add_argument("notebook", metavar="NOTEBOOK", help="the notebook or script to verify")
+    add_pipeline_option(parser)
     parser.add_argument("-p", "--param", metavar="NAME=VALUE", action="append", default=[], help="set a parameter for both ways")
     parser.add_argument("--params-file", metavar="FILE", type=Path, help="set parameters from a YAML or JSON file; -p wins")
     parser.add_argument(
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from kale_nb.runner import RunOptions
     from kale_nb.verify.verify import verify
 
-    compiled = load(args.notebook)
+    compiled = load(args.notebook, pipeline=args.pipeline)
     options = RunOptions(
         params=given_params(compiled.pipeline, args.param, args.params_file),
         jobs=args.jobs,
@@ -77,18 +78,21 @@ def verdict_lines(verdict: Verdict, style: Style) -> list[str]:
     counts = {answer: sum(step.answer is answer for step in verdict.steps) for answer in Answer}
     total = len(verdict.steps)
     lines = [line for step in verdict.steps for line in _step_lines(step, style)]
+    script = verdict.record.source.endswith(".py")
+    source = "script" if script else "notebook"
     if verdict.failure is not None:
-        lines.append(f"the notebook itself fails, run from top to bottom: {brief(verdict.failure)}")
+        how = "as plain Python" if script else "run from top to bottom"
+        lines.append(f"the {source} itself fails, {how}: {brief(verdict.failure)}")
     lines.extend(
         f"the pipeline fails in step {step.name}{'' if step.failure is None else f': {brief(step.failure)}'}"
         for step in verdict.record.failed
     )
     if verdict.same:
-        lines.append(style.paint(f"same: all {total} steps say what the notebook says", "green"))
+        lines.append(style.paint(f"same: all {total} steps say what the {source} says", "green"))
         return lines
-    told = f"{counts[Answer.SAME]} of {total} steps say what the notebook says"
+    told = f"{counts[Answer.SAME]} of {total} steps say what the {source} says"
     lines.append(style.paint(f"different: {told}", "red"))
-    lines.append(f"the notebook, executed: {near(verdict.notebook)}")
+    lines.append(f"the {source}, executed: {near(verdict.notebook)}")
     lines.append(f"the pipeline's run: {show_command(verdict.record)}")
     return lines
 

@@ -6,7 +6,8 @@ Imported in every step, so it pulls in the standard library and `kale_nb.marshal
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 from kale_nb.runtime.session import Session
@@ -79,6 +80,59 @@ def save(
     if _session is None:
         raise RuntimeError("the load cell of this notebook has not run")
     _session.save(needs or {}, maybe, possible, told, result, last=last)
+
+
+def search_in(folder: str) -> None:
+    """Look for modules in a folder, relative to the working folder, as well: that of a script's package."""
+    from kale_nb.runtime import scripts
+
+    scripts.search_in(folder)
+
+
+def load_module(path: str, name: str) -> ModuleType:
+    """Import a script under a name of its own, because its file's name is another module's or is none."""
+    from kale_nb.runtime import scripts
+
+    return scripts.load_module(path, name)
+
+
+def carry(sources: Mapping[str, tuple[str, str]]) -> None:
+    """Make modules importable whose paths and sources are given."""
+    from kale_nb.runtime import scripts
+
+    scripts.carry(sources)
+
+
+def watch(function: Callable[..., Any], *, values: int | None = None, more: bool = False, at: str | None = None) -> None:
+    """Check what a step's function returns when it is called: its declared type, and the number of values that are unpacked.
+
+    Args:
+        values: how many values the body of the pipeline unpacks, at least if `more`; None when it does not unpack.
+        at: where it does.
+    """
+    from kale_nb import sdk
+    from kale_nb.runtime import scripts
+
+    sdk.listen(scripts.Watch(function, values, more, at, log_metric))
+
+
+def log_metric(name: str, value: float) -> None:
+    """Take a number as a metric of the run. TypeError when it is none."""
+    from kale_nb.runtime.metrics import as_number
+
+    number = as_number(value)
+    if number is None:
+        raise TypeError(f"a metric is a number, and {name} is of type {type(value).__name__}")
+    if _session is not None:
+        _session.metrics.values[str(name)] = number
+
+
+def keep(name: str, path: str) -> None:
+    """Keep a file that the step wrote with the run. MarshalError when it is not there."""
+    from kale_nb.runtime import scripts
+
+    if _session is not None:
+        scripts.keep_file(name, path, _session.data / _session.step)
 
 
 def _namespace() -> dict[str, object]:

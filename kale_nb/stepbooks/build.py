@@ -13,13 +13,13 @@ from typing import Any
 from kale_nb.annotations.marks import Marked, MarkedCell, Role
 from kale_nb.lowering.lower import Lowered, params_stand_alone, prelude_order
 from kale_nb.names import StepName
-from kale_nb.pipeline.model import Certainty, Need, Offer, Pipeline, Step
+from kale_nb.pipeline.model import Pipeline, Step
 from kale_nb.pipeline.order import ancestors_of, predecessors
 from kale_nb.source.cells import CellKind
+from kale_nb.stepbooks.cells import DATA_LINE, code_cell, load_source, readers_of, save_source
 from kale_nb.stepbooks.model import Stepbook
 
 _TAGS = {Role.PARAMETERS: "parameters", Role.IMPORTS: "imports", Role.FUNCTIONS: "functions", Role.METRICS: "pipeline-metrics"}
-DATA_NAME = "_kale_data"
 _OUR_TAGS = frozenset(
     "step block prev image limit request label annotation cache report secret retries retry-interval timeout env imports functions "
     "parameters pipeline-parameters injected-parameters pipeline-metrics skip kale-load kale-save".split()
@@ -30,7 +30,7 @@ def build_stepbooks(marked: Marked, lowered: Lowered) -> tuple[Stepbook, ...]:
     """Write the stepbook of every step. The pipeline must be there."""
     assert lowered.pipeline is not None
     before = _submodules(lowered.pipeline, lowered.modules)
-    readers = _readers(lowered.pipeline)
+    readers = readers_of(lowered.pipeline)
     prelude = tuple(_prelude_cells(marked))
     return tuple(
         Stepbook(step=step.name, notebook=_notebook(marked, lowered, step, prelude, before[step.name], readers[step.name]))
@@ -48,12 +48,12 @@ def _notebook(
 ) -> Mapping[str, Any]:
     pipeline = lowered.pipeline
     assert pipeline is not None
-    cells = [*prelude, _code("load", _load_source(step, lowered.traced[step.name], lowered.once, modules), ["kale-load"])]
+    cells = [*prelude, code_cell("load", load_source(step, lowered.traced[step.name], lowered.once, modules), ["kale-load"])]
     for number, cell in enumerate(marked.steps[step.index].cells):
         if cell.role is Role.METRICS:
-            cells.append(_code(f"watch-{number}", "_kale.record_metrics()", ["kale-load"]))
+            cells.append(code_cell(f"watch-{number}", "_kale.record_metrics()", ["kale-load"]))
         cells.append(_user_cell(cell))
-    cells.append(_code("save", _save_source(step, readers, (lowered.told or {}).get(step.name)), ["kale-save"]))
+    cells.append(code_cell("save", save_source(step, readers, (lowered.told or {}).get(step.name)), ["kale-save"]))
     source = marked.source.metadata
     metadata = {k: source[k] for k in ("kernelspec", "language_info") if k in source}
     metadata.setdefault("kernelspec", {"name": pipeline.kernel, "display_name": pipeline.kernel, "language": "python"})
@@ -78,8 +78,7 @@ def _prelude_cells(marked: Marked) -> Iterable[dict[str, Any]]:
 
 def _parameters_cell(cells: Sequence[MarkedCell]) -> dict[str, Any]:
     source = "\n\n".join(c.code for c in cells)
-    line = f'{DATA_NAME} = "kale-data"  # folder with the outputs of the steps before'
-    made = _code("parameters", f"{source}\n{line}" if source else line, ["parameters"])
+    made = code_cell("parameters", f"{source}\n{DATA_LINE}" if source else DATA_LINE, ["parameters"])
     if cells:
         made["metadata"]["kale"] = {"cell": cells[0].cell.index}
     return made
@@ -108,73 +107,6 @@ def _user_cell(cell: MarkedCell) -> dict[str, Any]:
 
 def _is_ours(tag: str) -> bool:
     return tag.split(":", 1)[0] in _OUR_TAGS
-
-
-def _code(name: str, source: str, tags: list[str]) -> dict[str, Any]:
-    return {
-        "cell_type": "code",
-        "id": f"kale-{name}",
-        "metadata": {"tags": tags},
-        "source": source,
-        "execution_count": None,
-        "outputs": [],
-    }
-
-
-def _load_source(step: Step, touches: Sequence[str], once: Sequence[str], modules: Sequence[str]) -> str:
-    arguments: list[tuple[str, Sequence[str]]] = [
-        ("after", step.after),
-        ("needs", _names(step.needs, Certainty.REQUIRED)),
-        ("maybe", _names(step.needs, Certainty.LIKELY)),
-        ("possible", _names(step.needs, Certainty.POSSIBLE)),
-        ("touches", touches),
-        ("once", once),
-        ("modules", modules),
-    ]
-    return f"from kale_nb import runtime as _kale\n{_call('_kale.load', [DATA_NAME, f'step={_text(step.name)}'], arguments)}"
-
-
-def _save_source(step: Step, readers: Mapping[str, Sequence[StepName]], told: Sequence[str] | None) -> str:
-    arguments: list[tuple[str, Sequence[str]]] = [
-        ("maybe", _names(step.offers, Certainty.LIKELY)),
-        ("possible", _names(step.offers, Certainty.POSSIBLE)),
-        ("told", told or ()),
-    ]
-    needed = {o.name: ", ".join(map(_text, readers.get(o.name, ()))) for o in step.offers if o.certainty is Certainty.REQUIRED}
-    first = [f"needs={{{', '.join(f'{_text(n)}: [{r}]' for n, r in needed.items())}}}"] if needed else []
-    last = [] if told is not None else ["last=True"]
-    last += [f"result={_text(step.result)}"] if step.result is not None else []
-    return _call("_kale.save", first, arguments, last)
-
-
-def _readers(pipeline: Pipeline) -> dict[StepName, dict[str, list[StepName]]]:
-    """Per step, the later steps that surely read a name it may leave."""
-    every = ancestors_of(predecessors(pipeline))
-    found: dict[StepName, dict[str, list[StepName]]] = {s.name: {} for s in pipeline.steps}
-    for step in pipeline.steps:
-        for need in step.needs:
-            if need.certainty is Certainty.REQUIRED:
-                for maker in need.producers or every[step.name]:
-                    found[maker].setdefault(need.name, []).append(step.name)
-    return found
-
-
-def _call(function: str, first: list[str], lists: Sequence[tuple[str, Sequence[str]]], last: Sequence[str] = ()) -> str:
-    parts = [*first, *(f"{name}=[{', '.join(map(_text, values))}]" for name, values in lists if values), *last]
-    flat = f"{function}({', '.join(parts)})"
-    if len(flat) <= 100:
-        return flat
-    return f"{function}(\n" + "".join(f"    {part},\n" for part in parts) + ")"
-
-
-def _text(value: str) -> str:
-    import json
-
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _names(items: Sequence[Need] | Sequence[Offer], certainty: Certainty) -> list[str]:
-    return [i.name for i in items if i.certainty is certainty]
 
 
 def _submodules(pipeline: Pipeline, modules: Mapping[StepName, Sequence[str]]) -> dict[StepName, list[str]]:

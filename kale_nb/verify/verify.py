@@ -22,6 +22,8 @@ from kale_nb.names import StepName
 from kale_nb.runner import RunOptions, plan, run
 from kale_nb.runs.events import Failure, Observer, State
 from kale_nb.runs.record import RunRecord
+from kale_nb.scripts.plain import run_plainly
+from kale_nb.scripts.traced import Script
 from kale_nb.verify.compare import Answer, StepVerdict, compare_step
 from kale_nb.verify.outputs import Said, said
 from kale_nb.volumes import CopyStore, Policy
@@ -58,6 +60,8 @@ def verify(compiled: Compiled, options: RunOptions | None = None, observers: Seq
     a compiled folder, which does not hold the notebook; otherwise raises what `runner.run` raises.
     """
     options = options or RunOptions()
+    if compiled.script is not None:
+        return _verify_script(compiled, compiled.script, options, observers)
     marked = compiled.marked
     if marked is None:
         raise UsageError("only a notebook can be verified, not what was compiled from it", hint="name the notebook")
@@ -79,6 +83,45 @@ def verify(compiled: Compiled, options: RunOptions | None = None, observers: Seq
         )
     steps = compare(marked, record, outcome.notebook, clone=clone.path, only=planned.steps)
     return Verdict(steps=steps, record=record, notebook=folder / "notebook.ipynb", failure=outcome.failure)
+
+
+def _verify_script(compiled: Compiled, script: Script, options: RunOptions, observers: Sequence[Observer]) -> Verdict:
+    """Run a script as a pipeline and its pipeline function as plain Python, and compare what each step printed."""
+    planned = plan(compiled.pipeline, options)
+    with _same_hashes():
+        record = run(compiled, options, observers)
+        folder = record.directory / "verify"
+        folder.mkdir()
+        store = CopyStore(Policy(max_bytes=options.max_bytes))
+        clone = store.clone(store.snapshot(planned.workspace), folder / "work")
+        place = clone.path / planned.cwd / Path(script.path).name
+        plain = run_plainly(place, script.function, planned.params, folder / "plain.json")
+    alone = {1 + i: _streams(*told, {str(clone.path): "<workspace>"}) for i, told in enumerate(plain.said)}
+    places = {str(record.clone): "<workspace>"} if record.clone is not None else {}
+    verdicts = []
+    for number, step in enumerate(compiled.pipeline.steps, 1):
+        if step.name not in planned.steps:
+            continue
+        executed = record.step(step.name).executed
+        piped = {} if executed is None else {number: _said_in_call(_read(executed), places)}
+        verdicts.append(compare_step(step.name, [number], alone, piped))
+    failure = None if plain.failure is None else Failure(kind="exception", message=plain.failure)
+    return Verdict(steps=tuple(verdicts), record=record, notebook=folder / "plain.json", failure=failure)
+
+
+def _streams(out: str, errors: str, places: Mapping[str, str]) -> Said:
+    outputs = [
+        {"output_type": "stream", "name": "stdout", "text": out},
+        {"output_type": "stream", "name": "stderr", "text": errors},
+    ]
+    return said(outputs, places)
+
+
+def _said_in_call(notebook: Mapping[str, Any], places: Mapping[str, str]) -> Said:
+    """What the cell that calls the step's function printed; what importing the script prints belongs to no step."""
+    cells = [c for c in notebook.get("cells", ()) if c.get("id") == "kale-call"]
+    outputs = [o for c in cells for o in c.get("outputs", ()) if o.get("output_type") == "stream"]
+    return said(outputs, places)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kale_nb.compiler import compile_notebook, write_compiled
+from kale_nb.compiler import compile_notebook, compile_path, write_compiled
 from kale_nb.diagnostics import CompileError
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +59,32 @@ def test_the_example_of_mistakes_is_refused_for_both(monkeypatch: pytest.MonkeyP
     assert "gross" in text
     assert "net" in text
     assert "average" in text
+
+
+SCRIPT = ROOT / "examples" / "script" / "forecast.py"
+
+
+def test_the_script_compiles_to_its_golden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, update_goldens: bool) -> None:
+    monkeypatch.chdir(SCRIPT.parent)
+    compiled = compile_path(SCRIPT.name)
+    assert compiled.diagnostics == ()
+    write_compiled(compiled, tmp_path / "script")
+    if update_goldens:
+        shutil.rmtree(GOLDENS / "script", ignore_errors=True)
+        shutil.copytree(tmp_path / "script", GOLDENS / "script")
+    assert files_of(tmp_path / "script") == files_of(GOLDENS / "script"), (
+        "if the change is meant: pytest tests/examples --update-goldens"
+    )
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("command", [["-m", "kale"], ["-m", "kale", "run"], ["-m", "kale", "verify"]], ids=" ".join)
+def test_the_script_runs_from_a_clean_folder(command: list[str], tmp_path: Path) -> None:
+    shutil.copy(SCRIPT, tmp_path)
+    words = [sys.executable, *command, SCRIPT.name, "-p", "weeks=104"]
+    done = subprocess.run(words, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {p.name for p in tmp_path.iterdir()} == {SCRIPT.name, ".kale"}
 
 
 def run(words: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:

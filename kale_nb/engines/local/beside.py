@@ -41,6 +41,7 @@ class Beside:
         self._prelude = {step.name: frozenset(step.prelude_reads) for step in pipeline.steps}
         self._ancestors = ancestors_of(predecessors(pipeline))
         self._done: dict[StepName, Touched] = {}
+        self._script = pipeline.source.endswith(".py")
 
     def finished(self, step: StepName, touched: Touched) -> Failure | None:
         """Take note of a step that has ended well; return why it has not, when a parallel step and it disagree on a value."""
@@ -54,7 +55,7 @@ class Beside:
             upper, lower = sorted((step, other), key=self._index.__getitem__)
             names = torn_names(self._done[upper], self._done[lower])
             if names:
-                return _failure(upper, lower, names)
+                return _failure(upper, lower, names, script=self._script)
         return None
 
 
@@ -73,13 +74,13 @@ def torn_names(upper: Touched, lower: Touched) -> list[str]:
     return sorted(n for n in common if upper.origins.get(n) == lower.origins.get(n))
 
 
-def _failure(upper: StepName, lower: StepName, names: Iterable[str]) -> Failure:
+def _failure(upper: StepName, lower: StepName, names: Iterable[str], *, script: bool) -> Failure:
     quoted = [f"`{name}`" for name in names]
     listed = quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+    how = f"`after={upper!r}`" if script else f"tag `prev:{upper}`, or `--after {upper}`"
     return Failure(
         kind="conflict",
-        message=f"step `{upper}` changed {listed} in place while step `{lower}`, which runs in parallel, read it: in the notebook "
-        f"`{lower}` stands below and would have seen the change, here it worked on its own copy",
-        hint=f"let `{lower}` follow `{upper}` (tag `prev:{upper}`, or `--after {upper}`), or let `{upper}` change a copy under "
-        "another name",
+        message=f"step `{upper}` changed {listed} in place while step `{lower}`, which runs in parallel, read it: in the "
+        f"{'script' if script else 'notebook'} `{lower}` stands below and would have seen the change, here it worked on its own copy",
+        hint=f"let `{lower}` follow `{upper}` ({how}), or let `{upper}` change a copy under another name",
     )

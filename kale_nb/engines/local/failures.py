@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from kale_nb.engines.local.outputs import without_ansi
 from kale_nb.errors import HINT
 from kale_nb.runs.events import Failure
 
-_OUR_FRAME = re.compile(r"^File .*?(?:/IPython/core/|/ipykernel/|/kale_nb/(?:runtime|marshal)[./])")
+_OUR_FRAME = re.compile(r"^File .*?(?:/IPython/core/|/ipykernel/|/kale_nb/(?:(?:runtime|marshal)[./]|sdk\.py))")
 _MAX_TRACEBACK = 200_000
 _OURS = ("kale-load", "kale-save")
 _MARSHAL = {"MarshalError": "marshal", "ConflictError": "conflict"}
@@ -53,6 +54,8 @@ def from_reply(cells: Sequence[Mapping[str, Any]], index: int, reply: Mapping[st
     if "ExceptionGroup" in name and not text:
         text = _printed_group(cell)
     number, line = _users_cell(cell), _last_line_in(reply.get("traceback") or (), counted, _users_cell(cell))
+    if line is None:
+        line = _line_in_script(text, cell, place)
     message, hint = _in_words(name, value)
     return Failure(kind="exception", message=message, cell=number, line=line, traceback=text, hint=hint)
 
@@ -180,12 +183,31 @@ def _where(found: re.Match[str], counted: Mapping[int, Mapping[str, Any]], place
     cell = counted.get(int(found[1]))
     number = None if cell is None else _users_cell(cell)
     line = f":{found[2]}" if found[2] else ""
+    called = None if cell is None else _called_at(cell)
+    if called is not None:
+        return called
     if number is not None:
         return f"{place.source}[cell {number}]{line}"
     tags = [] if cell is None else cell.get("metadata", {}).get("tags", [])
     if "injected-parameters" in tags or "parameters" in tags:
         return f"{place.source}[parameters]{line}"
     return f"{place.source}[cell made by kale]{line}"
+
+
+def _called_at(cell: Mapping[str, Any]) -> str | None:
+    """Where a script's pipeline calls the step whose cell this is."""
+    told = cell.get("metadata", {}).get("kale", {})
+    return f"{told['path']}:{told['line']}" if "path" in told and "line" in told else None
+
+
+def _line_in_script(text: str, cell: Mapping[str, Any], place: Place) -> int | None:
+    """Return the last line of the script in a traceback; of a script's step that failed elsewhere, where it is called."""
+    if _called_at(cell) is None:
+        return None
+    told = cell["metadata"]["kale"]
+    name = re.escape(os.path.basename(place.source))
+    lines = re.findall(rf"(?m)^(?:File (?:.*/)?{name}:|{re.escape(place.source)}:)(\d+)", text)
+    return int(lines[-1]) if lines else told["line"] if told["path"] == place.source else None
 
 
 def _users_cell(cell: Mapping[str, Any]) -> int | None:
