@@ -19,7 +19,7 @@ from kale_nb.dataflow.flow import Flow, StepBlock, infer
 from kale_nb.dataflow.text import TextError, parse_cell
 from kale_nb.dataflow.walk import read_block
 from kale_nb.diagnostics import Diagnostic, Severity, has_errors, rule
-from kale_nb.lowering import graph, naming, parallel, prelude, travel
+from kale_nb.lowering import graph, interleaved, naming, parallel, prelude, travel
 from kale_nb.lowering.findings import Speaker
 from kale_nb.names import StepName, VarName
 from kale_nb.pipeline.model import Need, Offer, Pipeline, Step
@@ -85,6 +85,8 @@ def lower(marked: Marked) -> Lowered:
     blocks = _facts(marked, trees, order.after)
     flow = infer(blocks.steps, blocks.prelude)
     findings += _check(blocks, flow, _Doubt(broken | _homeless(marked, trees), order.doubtful), speaker)
+    if not has_errors(order_findings):
+        findings += interleaved.check_interleaved(marked, blocks.steps, trees, blocks.prelude, speaker)
     if has_errors(order_findings):
         return Lowered(pipeline=None, traced={}, modules={}, diagnostics=tuple(findings))
     steps = tuple(_step(i, marked, block, flow, trees, speaker) for i, block in enumerate(blocks.steps))

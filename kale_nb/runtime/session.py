@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import functools
 import shutil
-import sys
-import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,8 +19,10 @@ from kale_nb.errors import ConflictError, MarshalError
 from kale_nb.marshal import Trace
 from kale_nb.runtime import randomness
 from kale_nb.runtime.aliases import reshaped
+from kale_nb.runtime.choice import find_twins, refuse_conflicts, with_companions
 from kale_nb.runtime.manifest import Manifest, Version, join, read_manifest, write_manifest
 from kale_nb.runtime.metrics import MetricsRecorder
+from kale_nb.runtime.namespace import is_foreign, is_shell_name, shown_value
 from kale_nb.runtime.sources import cell_sources, show_sources
 from kale_nb.runtime.state import apply_state, baseline_of, has_state, state_of
 from kale_nb.runtime.surroundings import PREFIX, Surroundings, spoken
@@ -48,7 +48,7 @@ class Session:
         self.data = Path(data).absolute()
         self.step = step
         self.namespace = namespace
-        self.prelude = {n: v for n, v in namespace.items() if not n.startswith("_") or not _is_shell_name(n)}
+        self.prelude = {n: v for n, v in namespace.items() if not n.startswith("_") or not is_shell_name(n)}
         self.definitions = {n: v for n, v in self.prelude.items() if has_state(v, namespace)}
         self.baselines = {n: baseline_of(v) for n, v in self.definitions.items()}
         self.incoming = join(step, [read_manifest(self.data, p) for p in after])
@@ -82,7 +82,7 @@ class Session:
     ) -> None:
         """Bring the names in, and note the state of what the step may change."""
         show_sources(self.incoming.sources)
-        self._refuse_conflicts([*needs, *maybe])
+        refuse_conflicts(self.incoming, [*needs, *maybe])
         for name in needs:
             version = self.incoming.names.get(name)
             if version is not None and version.kind == "failed":
@@ -90,8 +90,8 @@ class Session:
         asked = [n for n in (*needs, *maybe, *possible) if n in self.incoming.names and n not in self.incoming.conflicts]
         asked += [*self._outdated_prelude(once), *self._surroundings()]
         self.used.update(n for n in (*needs, *maybe) if n in self.incoming.names)
-        wanted = self._with_companions(asked)
-        self._refuse_torn_aliases(wanted)
+        wanted = with_companions(self.incoming, asked)
+        self.twins |= find_twins(self.incoming, wanted)
         for name in wanted:
             self.held.pop(name, None)
         self._bring(wanted)
@@ -140,62 +140,6 @@ class Session:
         digest = self.held[name].trace.digest
         return None if digest is None else digest.hex()
 
-    def _refuse_conflicts(self, names: Iterable[str]) -> None:
-        for name in names:
-            versions = self.incoming.conflicts.get(name)
-            if versions is not None:
-                steps = " and ".join(f"`{v.step}`" for v in versions)
-                raise ConflictError(
-                    f"`{name}` was changed in steps {steps}, which run in parallel, and step `{self.step}` reads it: "
-                    "there is no telling which version is meant",
-                    variable=name,
-                    hint="use different names in the branches, or put the steps one after the other with `prev:`",
-                )
-
-    def _with_companions(self, names: Sequence[str]) -> list[str]:
-        """Add what shares objects with the names, and what functions inside them refer to."""
-        members: dict[tuple[str, int], list[str]] = {}
-        for name, version in self.incoming.names.items():
-            if version.group >= 0:
-                members.setdefault((version.step, version.group), []).append(name)
-        found: dict[str, None] = {}
-        pending = list(reversed(names))
-        while pending:
-            name = pending.pop()
-            known = self.incoming.names.get(name)
-            if name in found or known is None or name in self.incoming.conflicts:
-                continue
-            found[name] = None
-            pending += members.get((known.step, known.group), [])
-            pending += [n for n in known.globals if n in self.incoming.names]
-        return [n for n in found if n not in randomness.NAMES]
-
-    def _refuse_torn_aliases(self, wanted: Sequence[str]) -> None:
-        """A value changed in one branch while the other tied a second name to the old one cannot be both."""
-        chosen = {n: self.incoming.names[n] for n in wanted}
-        for name in wanted:
-            for old in self.incoming.outdated.get(name, ()):
-                if old.step == old.origin or old.group < 0 or old.step in self.incoming.ancestors(chosen[name].step):
-                    continue
-                if old.origin == chosen[name].origin:
-                    self._note_twins(name, old, chosen)
-                    continue
-                tied = [n for n, v in chosen.items() if n != name and (v.step, v.group) == (old.step, old.group)]
-                if tied:
-                    raise ConflictError(
-                        f"step `{chosen[name].step}` changed `{name}` while step `{old.step}`, which runs in parallel, made `{tied[0]}` "
-                        f"share objects with it, and step `{self.step}` reads both",
-                        variable=name,
-                        hint="copy the value in one of the branches, or put the steps one after the other with `prev:`",
-                    )
-
-    def _note_twins(self, name: str, old: Version, chosen: Mapping[str, Version]) -> None:
-        """Two branches wrote one unchanged value again beside values of their own: here it is there twice."""
-        mine = [n for n, v in chosen.items() if (v.step, v.group) == (chosen[name].step, chosen[name].group)]
-        theirs = [n for n, v in chosen.items() if (v.step, v.group) == (old.step, old.group)]
-        if theirs:
-            self.twins.update(dict.fromkeys((*mine, *theirs), (chosen[name].step, old.step)))
-
     def _bring(self, wanted: Sequence[str]) -> None:
         bundles: dict[str, list[str]] = {}
         for name in wanted:
@@ -233,7 +177,7 @@ class Session:
 
     def _hold(self, name: str) -> None:
         value = self.namespace[name]
-        if _is_foreign(value):
+        if is_foreign(value):
             self.held[name] = _Held(value, Trace(digest=b"", objects=frozenset()))
         elif name in self.definitions and self.definitions[name] is value:
             self.held[name] = _Held(value, self._trace(self._state(name)), state=True)
@@ -359,7 +303,7 @@ class Session:
             return None if name in self.prelude and self.prelude[name] is value else ("new", value)
         if held.value is not value:
             return "new", value
-        if _is_foreign(value) or held.trace.digest is None and name in self.incoming.names:
+        if is_foreign(value) or held.trace.digest is None and name in self.incoming.names:
             return None
         now = self._state(name) if held.state else value
         trace = self._trace(now)
@@ -468,7 +412,7 @@ class Session:
     def _report(self, changed: Sequence[str], written: Iterable[str], result: str | None) -> dict[str, Any]:
         shown: list[str] | None = None
         if result is not None and result in self.namespace:
-            shown = [result, _shown(self.namespace[result])]
+            shown = [result, shown_value(self.namespace[result])]
         return {
             "metrics": self.metrics.values,
             "result": shown,
@@ -482,30 +426,3 @@ class Session:
 
 def _key(name: str, version: Version) -> str:
     return _STATE_PREFIX + name if version.kind == "state" else name
-
-
-def _is_foreign(value: object) -> bool:
-    """Tell whether a value is a module, or a class or function of one: it stays what it is, and comes from where it is."""
-    if isinstance(value, type(sys)):
-        return True
-    if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
-        module = sys.modules.get(value.__module__ or "")
-        return module is not None and vars(module).get(value.__name__) is value and value.__module__ != "__main__"
-    return False
-
-
-def _is_shell_name(name: str) -> bool:
-    return (
-        name.startswith("__")
-        or name in ("_kale", "_kale_data", "_", "_i", "_ii", "_iii", "_ih", "_oh", "_dh")
-        or name[1:].isdigit()
-        or (name.startswith("_i") and name[2:].isdigit())
-    )
-
-
-def _shown(value: object, limit: int = 2000) -> str:
-    try:
-        text = repr(value)
-    except Exception as error:  # noqa: BLE001 - the user's own __repr__ must not fail the step
-        return f"<{type(value).__name__}: its repr raised {type(error).__name__}>"
-    return text if len(text) <= limit else text[: limit - 3] + "..."

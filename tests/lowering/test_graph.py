@@ -105,3 +105,21 @@ def test_one_prev_anywhere_makes_the_order_explicit() -> None:
 
 def test_predecessors_stand_in_source_order_however_they_are_marked() -> None:
     assert check_compiles("%%step a\nx = 1\n%%step b\ny = 1\n%%step c --after b,a\nprint(x, y)").steps[2].after == ("a", "b")
+
+
+def test_a_cell_that_changes_what_a_follower_above_it_read() -> None:
+    text = "%%step a\nx = [1]\n%%step b --after a\nprint(x)\n%%step a\nx.append(2)"
+    check_rejects(text, "KN315", "[cell 3]:1:1", ["`a`", "cell 2", "`b`", "`x`"])
+
+
+def test_a_cell_that_reads_what_a_follower_above_it_changed() -> None:
+    check_rejects("%%step a\nx = [1]\n%%step b --after a\nx.append(2)\n%%step a\nprint(x)", "KN315", "[cell 3]:1:7", ["`x`"])
+
+
+@pytest.mark.parametrize("cell", ["y = 2", "print(x)", "for i in range(3):\n    pass", "def f():\n    return 1"])
+def test_a_step_that_goes_on_below_with_something_else_is_left_alone(cell: str) -> None:
+    check_compiles(f"%%step a\nx = [1]\n%%step b --after a\nfor i in x:\n    print(i, x)\n%%step a\n{cell}")
+
+
+def test_a_step_that_goes_on_below_one_beside_it_is_left_alone() -> None:
+    check_compiles("%%step r\nr = 0\n%%step a --after r\nx = 1\n%%step b --after r\ny = r\n%%step a\nx = 2\nprint(x)")

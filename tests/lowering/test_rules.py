@@ -54,6 +54,7 @@ MENDED = {
     "KN312": "%%step a\ntwo = 1 + 1\ntwo\n\n%%step b --after a\nprint(two)",
     "KN313": "%%step a\nnever_set = 1\nif len(__name__) > 100:\n    print(never_set)",
     "KN314": "%%functions\nlmit = 2\nlimit = lmit + 1\n\n%%step a\nprint(limit)",
+    "KN315": "%%step a\nx = 1\n\n%%step a\ny = 2\n\n%%step b --after a\nprint(x, y)",
     "KN401": "%%step a\nsquares = [i * i for i in range(9)]\n\n%%step b --after a\nprint(list(squares))",
     "KN402": "%%imports\nimport os\nos.environ['MODE'] = 'fast'\n\n%%step a\nx = 1\n\n%%step b --after a\nprint(os.environ.get('MODE'))",
     "KN501": "%%step train --timeout 10m\nx = 1",
