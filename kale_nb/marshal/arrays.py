@@ -169,6 +169,17 @@ def _memory(start: int, length: int, keep: object) -> Any:
 # --- in the stream -------------------------------------------------------------------------------------------------------------------
 
 
+def reduce_memory_map(pickler: GraphPickler, value: Any) -> Any:
+    """Reduce an array that is a whole mapped file to mapping the file again; a part of one, or a private copy, goes by content."""
+    mapped = getattr(value, "_mmap", None)
+    order = "C" if value.flags.c_contiguous else "F"
+    if pickler.tracing or mapped is None or value.base is not mapped or value.filename is None or value.mode not in ("r", "r+", "w+"):
+        return reduce_array(pickler, value)
+    value.flush()
+    mode = "r" if value.mode == "r" else "r+"
+    return (rebuild_values.memory_map, (str(value.filename), value.dtype, mode, value.offset, value.shape, order))
+
+
 def reduce_array(pickler: GraphPickler, array: Any) -> Any:
     """Reduce an ndarray, or an instance of a subclass that does not reduce itself."""
     numpy = sys.modules["numpy"]

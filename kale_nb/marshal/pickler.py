@@ -76,6 +76,7 @@ _BY_NAME: dict[str, Reducer] = {
     "numpy.ma.core.MaskedArray": arrays.reduce_masked,
     "matplotlib.cbook.CallbackRegistry": oddities.reduce_callback_registry,
     "numpy.ufunc": instances.reduce_ufunc,
+    "numpy.memmap": arrays.reduce_memory_map,
     "numpy.ndarray": arrays.reduce_array,
     "pandas._libs.internals.Block": frames.reduce_block,
     "pandas.core.internals.managers.SingleBlockManager": frames.reduce_series_manager,

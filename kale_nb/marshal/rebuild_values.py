@@ -196,3 +196,10 @@ def set_log_file_handler(handler: Any, state: dict[str, Any]) -> None:
     """Fill such a handler."""
     vars(handler).update(state, stream=None)
     handler.createLock()
+
+
+def memory_map(file: str, dtype: Any, mode: str, offset: int, shape: tuple[int, ...], order: str) -> Any:
+    """Map a file as an array."""
+    import numpy as np
+
+    return np.memmap(file, dtype, mode, offset, shape, order)  # type: ignore[call-overload]
