@@ -37,7 +37,9 @@ def diagnostics_page() -> str:
     parts = [HEAD]
     parts.append("| code | name | severity | finds |\n|---|---|---|---|")
     rules = [RULES[code] for code in sorted(RULES)]
-    parts[-1] += "".join(f"\n| [{r.code}](#{r.code.lower()}-{r.slug}) | {r.slug} | {r.severity.value} | {r.what} |" for r in rules)
+    parts[-1] += "".join(
+        f"\n| [{r.code}](#{r.code.lower()}-{r.slug}) | {r.slug} | {r.severity.value} | {r.what} |" for r in rules
+    )
     group = None
     for found in rules:
         if found.code[2] != group:

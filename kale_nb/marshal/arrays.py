@@ -173,7 +173,13 @@ def reduce_memory_map(pickler: GraphPickler, value: Any) -> Any:
     """Reduce an array that is a whole mapped file to mapping the file again; a part of one, or a private copy, goes by content."""
     mapped = getattr(value, "_mmap", None)
     order = "C" if value.flags.c_contiguous else "F"
-    if pickler.tracing or mapped is None or value.base is not mapped or value.filename is None or value.mode not in ("r", "r+", "w+"):
+    if (
+        pickler.tracing
+        or mapped is None
+        or value.base is not mapped
+        or value.filename is None
+        or value.mode not in ("r", "r+", "w+")
+    ):
         return reduce_array(pickler, value)
     value.flush()
     mode = "r" if value.mode == "r" else "r+"
