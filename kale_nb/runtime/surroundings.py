@@ -8,6 +8,7 @@ says so when it ends. Settings of a library are looked at only where it is impor
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -130,15 +131,24 @@ _BY_NAME = {PREFIX + s.name: s for s in SETTINGS}
 
 def modules_beside(folder: str) -> Iterator[types.ModuleType]:
     """The imported modules whose files lie under a folder and are part of no Python installation."""
-    installed = (*{os.path.realpath(p) + os.sep for p in (sys.prefix, sys.base_prefix)},)
-    start = os.path.realpath(folder) + os.sep
+    prefixes = {sys.prefix, sys.base_prefix}
+    installed = (*{p + os.sep for p in prefixes | {_real(p) for p in prefixes}},)
+    start = _real(folder) + os.sep
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if not isinstance(file, str) or module.__name__.partition(".")[0] in ("__main__", "__mp_main__", _OURS):
+        if not isinstance(file, str) or file.startswith(installed) or "site-packages" in file:
             continue
-        path = os.path.realpath(file)
+        if module.__name__.partition(".")[0] in ("__main__", "__mp_main__", _OURS):
+            continue
+        path = _real(os.path.dirname(file)) + os.sep
         if path.startswith(start) and not path.startswith(installed) and "site-packages" not in path:
             yield module
+
+
+@functools.lru_cache(maxsize=1024)
+def _real(folder: str) -> str:
+    """Resolve a folder once: hundreds of modules lie in a few of them."""
+    return os.path.realpath(folder)
 
 
 def spoken(name: str) -> str:
