@@ -9,7 +9,9 @@ import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import kale_nb.scripts.rules  # noqa: F401 - whoever has the compiler has all rules; scripts themselves are read only when one comes
 from kale_nb.annotations.marks import Marked
 from kale_nb.annotations.reading import read_marks
 from kale_nb.diagnostics import CompileError, Diagnostic, has_errors
@@ -18,13 +20,13 @@ from kale_nb.lowering.graph import CHAIN
 from kale_nb.lowering.lower import Lowered, lower
 from kale_nb.pipeline import codec
 from kale_nb.pipeline.model import Pipeline
-from kale_nb.scripts.lower import lower_script
-from kale_nb.scripts.stepbooks import build_script_stepbooks
-from kale_nb.scripts.traced import Script, read_script
 from kale_nb.source.cells import Source
 from kale_nb.source.notebook import read_notebook
 from kale_nb.stepbooks.build import build_stepbooks
 from kale_nb.stepbooks.model import Stepbook
+
+if TYPE_CHECKING:
+    from kale_nb.scripts.traced import Script
 
 PIPELINE_FILE = "pipeline.json"
 STEPS_FOLDER = "steps"
@@ -62,6 +64,9 @@ def check(path: str | Path, *, pipeline: str | None = None) -> Checked:
         pipeline: which of a script's pipelines is meant.
     """
     if is_script(path):
+        from kale_nb.scripts.lower import lower_script
+        from kale_nb.scripts.traced import read_script
+
         lowered = lower_script(read_script(path, pipeline))
         return Checked(pipeline=lowered.pipeline, diagnostics=lowered.diagnostics)
     return check_source(read_notebook(path))
@@ -82,6 +87,10 @@ def compile_path(path: str | Path, *, pipeline: str | None = None, carry: bool =
     """
     if not is_script(path):
         return compile_notebook(path)
+    from kale_nb.scripts.lower import lower_script
+    from kale_nb.scripts.stepbooks import build_script_stepbooks
+    from kale_nb.scripts.traced import read_script
+
     script = read_script(path, pipeline)
     lowered = lower_script(script)
     if lowered.pipeline is None:

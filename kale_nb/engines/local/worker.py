@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import json
 import os
 import socket
@@ -119,8 +120,10 @@ class _Worker:
 
 
 def _import_papermill() -> None:
+    gc.disable()  # as in the host: imports make little garbage
     with contextlib.suppress(ImportError):  # told when it is needed
         import kale_nb.engines.local.books  # noqa: F401
+    gc.enable()
 
 
 def _execute(task: Task, kernel: RemoteKernel, sockets: Any, tell: Any) -> Ending:
