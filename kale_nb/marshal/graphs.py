@@ -14,6 +14,7 @@ import types
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, TypeGuard, TypeVar
 
 from kale_nb.marshal.pickler import GraphPickler, NotANumber
@@ -156,10 +157,10 @@ def _on_large_stack(work: Callable[[], _T]) -> _T:
 
 
 def shared_objects(pickler: GraphPickler) -> Iterator[tuple[int, Any]]:
-    """Give the mutable objects that a pickler has met, with their ids."""
-    for key, (_, value) in pickler.memo.copy().items():
-        if key not in pickler.first and is_mutable(pickler, value):
-            yield key, value
+    """Give the mutable objects that a pickler has met, with their ids, in the order in which it met them."""
+    met = [(number, value) for key, (number, value) in pickler.memo.copy().items() if key not in pickler.first]
+    met.sort(key=itemgetter(0))
+    yield from ((id(value), value) for _, value in met if is_mutable(pickler, value))
     yield from pickler.owners.items()
 
 

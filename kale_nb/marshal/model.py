@@ -52,9 +52,11 @@ class Trace:
             meet are aliases in part.
         globals: as in `Entry`.
         size: bytes that went into the digest.
+        order: differs where the same objects were met in another order, as after a swap of two that are equal.
     """
 
     digest: bytes | None
     objects: frozenset[int]
     globals: tuple[str, ...] = ()
     size: int = 0
+    order: int = 0

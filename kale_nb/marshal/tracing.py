@@ -67,7 +67,8 @@ def _trace(value: object, main: dict[str, object], by_reference: Collection[str]
     met = dict(shared_objects(pickler))
     wants = tuple(sorted(pickler.wants))
     pickler.release()
-    return Trace(digest=digest, objects=frozenset(_lasting(met)), globals=wants, size=sink.size)
+    objects = _lasting(met)
+    return Trace(digest=digest, objects=frozenset(objects), globals=wants, size=sink.size, order=hash(tuple(objects)))
 
 
 def _lasting(met: dict[int, Any]) -> list[int]:

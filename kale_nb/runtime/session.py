@@ -18,7 +18,7 @@ from kale_nb import marshal
 from kale_nb.errors import ConflictError, MarshalError
 from kale_nb.marshal import Trace
 from kale_nb.runtime import randomness
-from kale_nb.runtime.aliases import reshaped
+from kale_nb.runtime.aliases import reshaped, shared
 from kale_nb.runtime.choice import find_twins, refuse_conflicts, with_companions
 from kale_nb.runtime.manifest import Manifest, Version, join, read_manifest, write_manifest
 from kale_nb.runtime.metrics import MetricsRecorder
@@ -59,6 +59,7 @@ class Session:
         self.twins = dict(self.incoming.twins)
         self.alive: list[object] = []
         self.objects: dict[str, frozenset[int]] = {}
+        self.turned: list[str] = []
         self.random: dict[str, Any] = {}
         self.around = Surroundings()
         self.modules: dict[str, Trace] = {}
@@ -309,6 +310,8 @@ class Session:
         trace = self._trace(now)
         if held.trace.digest is not None and trace.digest == held.trace.digest:
             self.objects[name] = trace.objects
+            if trace.order != held.trace.order:
+                self.turned.append(name)
             return None
         if held.trace.digest is None and name in self.prelude:
             return None
@@ -322,7 +325,8 @@ class Session:
             for n, h in self.held.items()
             if n not in values and self.namespace.get(n) is h.value
         }
-        return reshaped(before, now)
+        turned = [n for n in self.turned if n in now and shared(n, now)]
+        return sorted({*reshaped(before, now), *turned})
 
     def _refuse_torn_change(self, name: str) -> None:
         if name in self.twins:
