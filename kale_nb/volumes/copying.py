@@ -1,6 +1,6 @@
-"""Copy one file the cheapest safe way: share its blocks where the file system can, else copy what is not a hole.
+"""Move the content of a file the cheapest safe way: share its blocks where the file system can, else copy what is not a hole.
 
-Never a hard link: a write through it would change the original.
+Never a hard link: a write through it would change the original. All works on open descriptors.
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ from collections.abc import Iterator
 
 _FICLONE = 0x40049409
 """`ioctl` of Linux that makes a file share the blocks of another, from linux/fs.h."""
-_CHUNK = 1 << 26
+_CHUNK = 1 << 20
+_RANGE = 1 << 26
 _NO_RANGE = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY, errno.EPERM, errno.EBADF, errno.ETXTBSY}
+_NEVER = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTTY}
+_SMALL = 1 << 17
+"""Up to this many bytes reading and writing beats asking the kernel to copy."""
 
 
 class Copier:
-    """Copies files of one workspace; remembers which shortcuts this file system does not have."""
+    """Copies files between two places; remembers which shortcuts the file system does not have."""
 
     def __init__(self) -> None:
-        self._reflink = hasattr(os, "copy_file_range")
+        self.reflink = hasattr(os, "copy_file_range")
         self._range = hasattr(os, "copy_file_range")
 
     def copy(self, source: str, target: str) -> None:
@@ -39,40 +43,58 @@ class Copier:
                 raise FileNotFoundError(errno.ENOENT, "is no longer a file", source)
             writer = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                if status.st_size and not self.share(reader, writer):
-                    self._copy_content(reader, writer, status)
-                os.fchmod(writer, stat.S_IMODE(status.st_mode) & 0o1777)
-                os.utime(writer, ns=(status.st_atime_ns, status.st_mtime_ns))
+                self.fill(reader, writer, status)
             finally:
                 os.close(writer)
         finally:
             os.close(reader)
 
+    def fill(self, reader: int, writer: int, status: os.stat_result) -> None:
+        """Give the new, empty file `writer` the content, holes, permissions (no setuid) and times of `reader`, whose status is given."""
+        self.content(reader, writer, status)
+        os.fchmod(writer, stat.S_IMODE(status.st_mode) & 0o1777)
+        os.utime(writer, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    def content(self, reader: int, writer: int, status: os.stat_result) -> bool:
+        """Fill the empty file `writer` with what `reader`, whose status is given, holds; True when they share blocks now."""
+        size = status.st_size
+        if not size:
+            return False
+        if self.reflink and self.share(reader, writer):
+            return True
+        if size <= _SMALL:
+            data = os.read(reader, size + 1)
+            if os.write(writer, data) == len(data) == size:
+                return False
+            os.ftruncate(writer, 0)
+        if is_sparse(status):
+            for start, end in data_ranges(reader, size):
+                self._copy_range(reader, writer, start, end)
+            os.ftruncate(writer, max(size, os.fstat(writer).st_size))
+        else:
+            self._copy_range(reader, writer, 0, None)
+        return False
+
     def share(self, reader: int, writer: int) -> bool:
         """Make the empty file `writer` share all blocks of `reader`; False where the file system cannot."""
-        if not self._reflink:
+        if not self.reflink:
             return False
         import fcntl
 
         try:
             fcntl.ioctl(writer, _FICLONE, reader)
-        except OSError:
-            self._reflink = False
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+                raise
+            if error.errno in _NEVER:  # anything else is about this one file: no copy-on-write on btrfs, a swap file, sealed
+                self.reflink = False
             return False
         return True
-
-    def _copy_content(self, reader: int, writer: int, status: os.stat_result) -> None:
-        if status.st_blocks * 512 >= status.st_size:
-            self._copy_range(reader, writer, 0, None)
-            return
-        for start, end in _data_ranges(reader, status.st_size):
-            self._copy_range(reader, writer, start, end)
-        os.ftruncate(writer, max(status.st_size, os.fstat(writer).st_size))
 
     def _copy_range(self, reader: int, writer: int, start: int, end: int | None) -> None:
         """Copy bytes `start` to `end` (None: to the end of the file) to the same place."""
         while end is None or start < end:
-            want = _CHUNK if end is None else min(_CHUNK, end - start)
+            want = _RANGE if end is None else min(_RANGE, end - start)
             done = self._transfer(reader, writer, start, want)
             if done == 0:
                 return
@@ -86,15 +108,17 @@ class Copier:
                 if error.errno not in _NO_RANGE:
                     raise
                 self._range = False
-        data = os.pread(reader, min(want, 1 << 20), start)
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(writer, view, start + len(data) - len(view))
-            view = view[written:]
+        data = os.pread(reader, min(want, _CHUNK), start)
+        write_all(writer, data, start)
         return len(data)
 
 
-def _data_ranges(reader: int, size: int) -> Iterator[tuple[int, int]]:
+def is_sparse(status: os.stat_result) -> bool:
+    """Tell whether a file may have holes."""
+    return status.st_blocks * 512 < status.st_size
+
+
+def data_ranges(reader: int, size: int) -> Iterator[tuple[int, int]]:
     """Yield the parts of a file that are not holes."""
     position = 0
     while position < size:
@@ -105,5 +129,68 @@ def _data_ranges(reader: int, size: int) -> Iterator[tuple[int, int]]:
             if error.errno == errno.ENXIO:  # nothing but a hole from here on
                 return
             start, end = position, size
-        yield start, end
+        yield start, min(end, size)
         position = end
+
+
+def write_all(writer: int, data: bytes | memoryview, start: int) -> None:
+    """Write `data` at `start`."""
+    view = memoryview(data)
+    while view:
+        done = os.pwrite(writer, view, start)
+        start += done
+        view = view[done:]
+
+
+def hash_of(reader: int, status: os.stat_result, writer: int | None = None) -> tuple[str, int]:
+    """Return the sha256 of a file and how many bytes that was; copy them to the empty file `writer` on the way, holes as holes.
+
+    What is hashed is what is copied, also when the file changes meanwhile.
+    """
+    import hashlib
+
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(min(_CHUNK, max(status.st_size, 1) + 1)))
+    position = 0
+    ranges = data_ranges(reader, status.st_size) if is_sparse(status) else iter(())
+    for start, end in ranges:
+        _feed_zeros(digest, start - position)
+        position = start
+        while position < end:
+            count = _read_into(reader, buffer[: min(len(buffer), end - position)], position)
+            if not count:
+                break
+            digest.update(buffer[:count])
+            if writer is not None:
+                write_all(writer, buffer[:count], position)
+            position += count
+    if is_sparse(status):
+        _feed_zeros(digest, status.st_size - position)
+        if writer is not None:
+            os.ftruncate(writer, status.st_size)
+        return digest.hexdigest(), status.st_size
+    while count := _read_into(reader, buffer, position):
+        digest.update(buffer[:count])
+        if writer is not None:
+            write_all(writer, buffer[:count], position)
+        position += count
+    return digest.hexdigest(), position
+
+
+def _read_into(reader: int, buffer: memoryview, position: int) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(reader, [buffer], position)
+    data = os.pread(reader, len(buffer), position)
+    buffer[: len(data)] = data
+    return len(data)
+
+
+_ZEROS = bytes(1 << 18)
+
+
+def _feed_zeros(digest: object, count: int) -> None:
+    update = digest.update  # type: ignore[attr-defined]  # hashlib names no type
+    while count > 0:
+        part = min(count, len(_ZEROS))
+        update(_ZEROS if part == len(_ZEROS) else _ZEROS[:part])
+        count -= part

@@ -66,3 +66,13 @@ def user_rules(source: Path, extra: tuple[str, ...]) -> Callable[[str], bool] | 
     except ValueError as error:
         raise VolumeError(f"{file} holds a pattern that cannot be read: {error}") from error
     return spec.match_file
+
+
+def relative_to(source: Path, paths: tuple[Path, ...]) -> frozenset[str]:
+    """Return those of `paths` that lie inside `source`, relative to it."""
+    found = set()
+    for path in paths:
+        for root, inner in ((source, source / path), (source.resolve(), (source / path).resolve())):
+            if inner != root and inner.is_relative_to(root):
+                found.add(inner.relative_to(root).as_posix())
+    return frozenset(found)

@@ -1,4 +1,4 @@
-"""Who writes a record, told so that a reader can find out whether the writer still lives.
+"""Who writes a record or holds a lease, told so that a reader can find out whether the writer still lives.
 
 A process id alone is reused; with the start time and the boot of the machine it is unique. A reader in another process id namespace
 (another container) or on another machine cannot look, and then takes the writer's word.
@@ -7,7 +7,6 @@ A process id alone is reused; with the start time and the boot of the machine it
 from __future__ import annotations
 
 import os
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +32,7 @@ class Writer:
 def this_process() -> Writer:
     """Return the calling process as a writer."""
     pid = os.getpid()
-    return Writer(pid=pid, started=_started(pid) or "", boot=_boot(), host=socket.gethostname(), namespace=_namespace())
+    return Writer(pid=pid, started=_started(pid) or "", boot=_boot(), host=os.uname().nodename, namespace=_namespace())
 
 
 def is_gone(writer: Writer) -> bool:
