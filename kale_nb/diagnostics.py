@@ -26,7 +26,7 @@ class Rule:
 
     Attributes:
         code: stable, `KN` and three digits. 0xx the file and its text, 1xx marks, 2xx the graph, 3xx names and data flow,
-            4xx state and values that do not travel, 5xx settings, 6xx scripts.
+            4xx state and values that do not travel, 5xx settings, 6xx scripts, 7xx Kubeflow Pipelines.
         slug: the code in words.
         what: what it finds, one sentence.
         why: why that is bad.

@@ -7,6 +7,7 @@ which carries every diagnostic of the compile), what the caller typed wrong (`Us
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from kale_nb.location import Location
@@ -90,3 +91,37 @@ class EngineError(KaleError):
 
 class ConflictError(MarshalError):
     """Branches of a join left different versions of a value that the joining step needs."""
+
+
+class StepFailed(KaleError):
+    """The user's code in a step raised, ran out of time or took its process with it.
+
+    Attributes:
+        step: its name.
+        kind: as in `runs.events.Failure`: `exception`, `timeout`, `died`, `marshal`, `conflict`, `engine`.
+        error: name of the exception's type, such as `ValueError`; None when none was raised.
+        traceback: plain text, of the user's cells and lines.
+        stdout: what the step had printed.
+        notebook: the executed notebook, up to where it failed.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        step: str,
+        kind: str = "exception",
+        error: str | None = None,
+        traceback: str = "",
+        stdout: str = "",
+        notebook: Path | None = None,
+        location: Location | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, location=location, hint=hint)
+        self.step = step
+        self.kind = kind
+        self.error = error
+        self.traceback = traceback
+        self.stdout = stdout
+        self.notebook = notebook

@@ -42,8 +42,61 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigMapKey:
+    """A key of a Kubernetes config map shown to the step as an environment variable."""
+
+    config_map: str
+    key: str
+    env: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """A Kubernetes secret or config map, every key of which the step sees as a file in the folder `path`."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toleration:
+    """A taint of nodes that the step's pod puts up with. Without `value` any value of the key is; an empty `effect` means all effects.
+
+    Attributes:
+        seconds: how long, for the effect NoExecute; None for as long as it lasts.
+    """
+
+    key: str
+    value: str | None = None
+    effect: str = ""
+    seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """What a label of a node must be; `operator` as in Kubernetes: In, NotIn, Exists, DoesNotExist, Gt, Lt."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeAffinity:
+    """Nodes that the step's pod must go to, or with `weight` (1 to 100) had better go to: those that keep every match."""
+
+    match: tuple[Match, ...]
+    weight: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepSettings:
-    """What the marks of a step ask for. None or empty: nothing was asked."""
+    """What the marks of a step ask for. None or empty: nothing was asked. What follows `report` has a meaning on a cluster only.
+
+    Attributes:
+        user, group: numeric ids that the step's process runs as.
+        pull_policy: Always, IfNotPresent or Never.
+    """
 
     image: str | None = None
     limits: Mapping[str, str] = field(default_factory=dict)
@@ -56,6 +109,16 @@ class StepSettings:
     timeout: float | None = None
     cache: bool | None = None
     report: bool | None = None
+    config_maps: tuple[ConfigMapKey, ...] = ()
+    secret_files: tuple[Files, ...] = ()
+    config_map_files: tuple[Files, ...] = ()
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Toleration, ...] = ()
+    node_affinity: tuple[NodeAffinity, ...] = ()
+    pull_secrets: tuple[str, ...] = ()
+    pull_policy: str | None = None
+    user: int | None = None
+    group: int | None = None
 
 
 class Certainty(enum.Enum):
@@ -134,7 +197,20 @@ class Edge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """Storage that the pipeline asks for, as its notebook-level settings name it (used by engines that mount volumes)."""
+    """Storage that the pipeline asks for next to its workspace.
+
+    Attributes:
+        name: of the volume; on a cluster also of the claim that it is, or is a clone of.
+        mount_point: the absolute path at which steps see it.
+        size: a Kubernetes quantity, of a volume that is made.
+        kind: `new` (empty, made for the run), `clone` (a writable clone of what it held when the run began), `snap` (a clone of the
+            snapshot called `name`), `pvc` and `pv` (existing, mounted as it is).
+        snapshot: a clone rather than the claim itself, whatever the kind says (the key of Kale's metadata).
+        read_only: mounted for reading; then nothing is cloned.
+        source: the folder that the volume is on this machine, relative to the source file unless absolute; None: not on this machine.
+        sub_path: the folder in the volume that is mounted, relative to its root.
+        storage_class, access_mode: of a volume that is made on a cluster; None takes those of what it is made from.
+    """
 
     name: str
     mount_point: str
@@ -143,6 +219,10 @@ class Volume:
     snapshot: bool = False
     read_only: bool = False
     annotations: Mapping[str, str] = field(default_factory=dict)
+    source: str | None = None
+    sub_path: str | None = None
+    storage_class: str | None = None
+    access_mode: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +244,7 @@ class Pipeline:
         source_sha256: hex digest of the source file's bytes.
         kernel: name of the Jupyter kernel that runs the steps.
         steps: in source order, which is a topological order of none: use `order.topological`.
+        service_account: that a run's pods have on a cluster.
     """
 
     name: str
@@ -180,6 +261,7 @@ class Pipeline:
     marshal_volume: MarshalVolume = field(default_factory=MarshalVolume)
     autosnapshot: bool | None = None
     explicit_order: bool = True
+    service_account: str | None = None
 
     def step(self, name: StepName) -> Step:
         """Return the step called `name`; KeyError when there is none."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from kale_nb.errors import SourceError
 from kale_nb.location import Location
+from kale_nb.quick_imports import without_grammars
 from kale_nb.source.cells import Cell, CellKind, Source
 
 _KINDS = {"code": CellKind.CODE, "markdown": CellKind.MARKDOWN, "raw": CellKind.RAW}
@@ -31,19 +32,31 @@ def read_notebook(path: str | Path) -> Source:
     shown = str(path)
     data = _read_bytes(Path(path), shown)
     text = _decode(data, shown)
-    if not text.strip():
-        raise SourceError("the file is empty", location=Location(path=shown), hint="save the notebook in Jupyter first")
-    if Path(path).suffix == ".py":
+    if Path(path).suffix == ".py" and text.strip():
         raise SourceError(
             "Python scripts cannot be read yet, only notebooks", location=Location(path=shown), hint="give an .ipynb file"
         )
-    notebook = _upgraded(_parse(text, shown), text, shown)
+    return notebook_source(parse_notebook(text, shown), path=shown, sha256=hashlib.sha256(data).hexdigest())
+
+
+def notebook_source(notebook: Mapping[str, Any], *, path: str, sha256: str) -> Source:
+    """Return the source of a notebook that is there as JSON values, of any format up to 4; it is left as it is.
+
+    Args:
+        path: how locations name it.
+        sha256: of the bytes that it came from.
+
+    Raises:
+        SourceError: it is not a Python notebook.
+    """
+    shown = path
+    notebook = _upgraded(notebook, shown)
     metadata = _mapping(notebook.get("metadata"))
     _check_language(metadata, shown)
     return Source(
         path=shown,
         stem=Path(path).stem,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=sha256,
         cells=tuple(_cell(raw, index, shown) for index, raw in enumerate(_cells(notebook, shown), start=1)),
         metadata=metadata,
         nbformat_minor=_minor(notebook),
@@ -89,6 +102,13 @@ def _decode(data: bytes, shown: str) -> str:
             location=Location(path=shown, line=line),
             hint="give a notebook saved by Jupyter, or save it again as UTF-8",
         ) from None
+
+
+def parse_notebook(text: str, path: str) -> dict[str, Any]:
+    """Return the JSON values of a notebook's text; SourceError, with `path` as its place, when it is none."""
+    if not text.strip():
+        raise SourceError("the file is empty", location=Location(path=path), hint="save the notebook in Jupyter first")
+    return _parse(text, path)
 
 
 def _parse(text: str, shown: str) -> dict[str, Any]:
@@ -137,7 +157,7 @@ def _json_type(value: object) -> str:
             return "a number"
 
 
-def _upgraded(notebook: dict[str, Any], text: str, shown: str) -> dict[str, Any]:
+def _upgraded(notebook: Mapping[str, Any], shown: str) -> Mapping[str, Any]:
     major = notebook.get("nbformat")
     if not isinstance(major, int) or isinstance(major, bool):
         if isinstance(notebook.get("cells"), list):
@@ -151,11 +171,12 @@ def _upgraded(notebook: dict[str, Any], text: str, shown: str) -> dict[str, Any]
         )
     if major == 4:
         return notebook
-    return _convert_old(text, major, shown)
+    return _convert_old(json.dumps(notebook), major, shown)
 
 
 def _convert_old(text: str, major: int, shown: str) -> dict[str, Any]:
-    import nbformat
+    with without_grammars():
+        import nbformat
 
     try:
         return dict(nbformat.reads(text, as_version=4))
