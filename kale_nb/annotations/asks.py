@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from kale_nb.annotations import cluster
+from kale_nb.annotations.cluster import BadAsk, Value
 from kale_nb.diagnostics import Diagnostic, Rule, Severity, rule
 from kale_nb.location import Location
 from kale_nb.pipeline.durations import parse_duration
@@ -56,7 +58,9 @@ SINGLES = (
     "cache",
     "report",
 )
-ALL = (*PAIRS, *SINGLES, "secret")
+ALL = (*PAIRS, *SINGLES, "secret", *cluster.KINDS)
+STRUCTURED = ("node-affinity",)
+"""Asks that have no spelling as text: they come from metadata and from the SDK."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,18 +90,14 @@ class Ask:
 
     Attributes:
         kind: one of `ALL`, `cpu` and `memory` already turned into requests.
-        key: of a pair; the environment name of a secret; empty otherwise.
+        key: of a pair; the environment name of a secret; what else tells several apart; empty otherwise.
     """
 
     kind: str
     key: str
-    value: str | int | float | bool | Secret
+    value: Value
     spelled: str
     place: Place
-
-
-class BadAsk(ValueError):
-    """The text of a setting cannot be read. `args`: what is wrong, then the hint."""
 
 
 def read_ask(kind: str, text: str, place: Place, *, separator: str, spelled: str) -> Ask | Diagnostic:
@@ -110,8 +110,20 @@ def read_ask(kind: str, text: str, place: Place, *, separator: str, spelled: str
     return Ask(kind=found, key=key, value=value, spelled=spelled, place=place)
 
 
-def _read(kind: str, text: str, separator: str) -> tuple[str, str, str | int | float | bool | Secret]:
+def read_structured(kind: str, value: object, place: Place, *, spelled: str) -> Ask | Diagnostic:
+    """Read one setting of `STRUCTURED`."""
+    try:
+        affinity = cluster.read_affinity(value)
+    except BadAsk as bad:
+        message, hint = bad.args
+        return place.report(BAD_VALUE, f"`{spelled}`: {message}", hint)
+    return Ask(kind=kind, key="", value=affinity, spelled=spelled, place=place)
+
+
+def _read(kind: str, text: str, separator: str) -> tuple[str, str, Value]:
     text = text.strip()
+    if kind in cluster.KINDS:
+        return kind, *cluster.read(kind, text, separator)
     if kind in PAIRS:
         key, value = _split_pair(kind, text, separator)
         return kind, key, value
@@ -246,7 +258,7 @@ def merge(step: str, asks: Iterable[Ask], defaults: Iterable[Ask] = ()) -> tuple
     return _settings(merged), tuple(found)
 
 
-def _settings(values: Mapping[tuple[str, str], str | int | float | bool | Secret]) -> StepSettings:
+def _settings(values: Mapping[tuple[str, str], Value]) -> StepSettings:
     def pairs(kind: str) -> dict[str, str]:
         return {key: str(value) for (k, key), value in values.items() if k == kind}
 
@@ -271,6 +283,7 @@ def _settings(values: Mapping[tuple[str, str], str | int | float | bool | Secret
         timeout=number("timeout"),
         cache=truth("cache"),
         report=truth("report"),
+        **cluster.settings(values),
     )
 
 

@@ -64,6 +64,7 @@ class CellMarks:
     Attributes:
         code: the cell's text with mark lines turned into comments.
         problems: what cannot be read.
+        live: commands to the live notebook that a step must not hold; they count where the cell is part of the pipeline.
     """
 
     code: str
@@ -72,6 +73,7 @@ class CellMarks:
     asks: tuple[Ask, ...] = ()
     pipeline: tuple[PipelineAsk, ...] = ()
     problems: tuple[Diagnostic, ...] = ()
+    live: tuple[Diagnostic, ...] = ()
 
 
 def check_name(name: str, place: Place, spelled: str) -> Diagnostic | None:

@@ -4,7 +4,10 @@
 cell that is neither blank nor a comment, as in IPython; further down they are reported. The line magic `%pipeline` may stand wherever a
 statement may. In the code that goes on, marks are comments, and every line keeps its number: when the line after a mark is another
 cell magic, that one moves up to the first line (`%%time`), or the mark becomes a blank line when the magic's body is no Python
-(`%%writefile` would write the comment). `%load_ext kale_nb` becomes a comment too: a step has no use for it.
+(`%%writefile` would write the comment).
+
+What only the live notebook understands becomes a comment too: `%load_ext kale_nb`, `%pipeline run` and the like (so no run begins
+another), questions such as `%%step?`. `%kale_load` and `x = %pipeline ...` bind names, which a step would miss: they are reported.
 """
 
 from __future__ import annotations
@@ -30,6 +33,16 @@ NOT_FIRST = rule(
     why="IPython refuses a cell magic there, and the lines above it would belong to another step.",
     example="%%step load\nx = 1\n%%step train\ny = x",
     mend="Make it the first line of a cell of its own.",
+)
+
+LIVE_COMMAND = rule(
+    "KN116",
+    "live-command-in-step",
+    Severity.ERROR,
+    what="A cell of the pipeline binds names by a command to the live notebook: `%kale_load`, or `x = %pipeline ...`.",
+    why="The command works on runs that ended, in the notebook only: in a run of its own the step would not have these names.",
+    example="%%step load\nx = 1\n\n%kale_load last load x\nprint(x)",
+    mend="Mark the cell `%%skip`; a step gets the values of other steps by `--after`.",
 )
 
 MARKS = {
@@ -74,15 +87,22 @@ _SLIPS = {
 _CELL_MAGIC = re.compile(r"(\s*)%%(\s*)(\S+)")
 _PIPELINE = re.compile(r"(\s*)%pipeline(?=\s|$)")
 _LOAD_US = re.compile(r"(\s*)%(?:re)?load_ext\s+(?:kale_nb|kale)\b")
+_OURS = "|".join((*MARKS, "pipeline", "kale_load"))
+_QUESTION = re.compile(rf"\s*(?:\?\??\s*%{{1,2}}(?:{_OURS})|%{{1,2}}(?:{_OURS})\s*\?\??)\s*$")
+_BINDS = re.compile(r"(\s*)(?:%kale_load|[\w.,\s]+=\s*%(?:pipeline|kale_load))(?=\s|$)")
 _SINGLE = re.compile(r"(\s*)%(step|imports|functions|parameters|metrics)(?=\s|$)")
 
 
-def read_magics(cell: Cell, path: str) -> CellMarks:
-    """Read the mark magics of a cell; a cell that is no code has none."""
+def read_magics(cell: Cell, path: str, *, live: bool = False) -> CellMarks:
+    """Read the mark magics of a cell; a cell that is no code has none.
+
+    Args:
+        live: leave the lines that speak to the live notebook, `%pipeline` included, in the code.
+    """
     if cell.kind is not CellKind.CODE or "%" not in cell.source:
         return CellMarks(code=cell.source)
     lines = cell.source.split("\n")
-    reading = CellReading(path=path, cell=cell, lines=lines, code=list(lines))
+    reading = CellReading(path=path, cell=cell, lines=lines, code=list(lines), keeps=live)
     other = _read_head(reading)
     if other is None or other in PYTHON_BODIES:
         _read_body(reading)
@@ -93,6 +113,7 @@ def read_magics(cell: Cell, path: str) -> CellMarks:
         asks=tuple(reading.asks),
         pipeline=tuple(reading.pipeline),
         problems=tuple(reading.problems),
+        live=tuple(reading.live),
     )
 
 
@@ -103,7 +124,7 @@ def _read_head(reading: CellReading) -> str | None:
         if is_blank(line):
             continue
         match = _CELL_MAGIC.match(line)
-        if match is None:
+        if match is None or _QUESTION.match(line):
             return None
         gap, name = match.group(2), match.group(3)
         if name not in MARKS or gap:
@@ -152,9 +173,11 @@ def _read_body(reading: CellReading) -> None:
         line = reading.code[row]
         if not starts[row] or "%" not in line:
             row += 1
+        elif _BINDS.match(line) is not None:
+            row = _read_binding(reading, row)
         elif _PIPELINE.match(line) is not None:
             row = _read_pipeline(reading, row)
-        elif _LOAD_US.match(line) is not None:
+        elif _LOAD_US.match(line) is not None or _QUESTION.match(line) is not None:
             _silence(reading, row, row + 1)
             row += 1
         else:
@@ -181,6 +204,8 @@ def _misplaced(reading: CellReading, row: int) -> None:
 
 def _silence(reading: CellReading, start: int, stop: int) -> None:
     """Turn lines into comments that leave the block around them valid."""
+    if reading.keeps:
+        return
     for row in range(start, stop):
         line = reading.code[row]
         bare = line.lstrip()
@@ -227,9 +252,7 @@ def _read_pipeline(reading: CellReading, row: int) -> int:
 
     With a verb (`%pipeline run`) it is a command to the live notebook and sets nothing.
     """
-    stop = row + 1
-    while reading.lines[stop - 1].endswith("\\") and stop < len(reading.lines):
-        stop += 1
+    stop = _end(reading, row)
     match = _PIPELINE.match(reading.lines[row])
     begin = match.end() if match is not None else 0
     words = [split_words(reading.lines[each].removesuffix("\\"), begin if each == row else 0) for each in range(row, stop)]
@@ -237,4 +260,24 @@ def _read_pipeline(reading: CellReading, row: int) -> int:
         for offset, found in enumerate(words):
             Options(reading, row + offset, found).read_pipeline()
     _silence(reading, row, stop)
+    return stop
+
+
+def _read_binding(reading: CellReading, row: int) -> int:
+    """Note a command that would bring names into the live notebook; return the row after it."""
+    stop = _end(reading, row)
+    line = reading.lines[row]
+    start = len(line) - len(line.lstrip())
+    place = reading.place(row, start, len(line.rstrip()))
+    hint = "mark its cell `%%skip`; a step gets the values of other steps by `--after`"
+    reading.live.append(place.report(LIVE_COMMAND, f"`{line.strip()}` speaks to the live notebook, and no step can run it", hint))
+    _silence(reading, row, stop)
+    return stop
+
+
+def _end(reading: CellReading, row: int) -> int:
+    """Return the row after a line and those that continue it."""
+    stop = row + 1
+    while reading.lines[stop - 1].endswith("\\") and stop < len(reading.lines):
+        stop += 1
     return stop

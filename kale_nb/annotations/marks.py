@@ -84,6 +84,7 @@ class PipelineMarks:
     marshal_volume: MarshalVolume = field(default_factory=MarshalVolume)
     autosnapshot: bool | None = None
     step_defaults: StepSettings = field(default_factory=StepSettings)
+    service_account: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

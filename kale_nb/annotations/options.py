@@ -13,8 +13,9 @@ from kale_nb.annotations.arguments import Word
 from kale_nb.annotations.asks import ALL, BAD_VALUE, Ask, Place, read_ask
 from kale_nb.annotations.claims import Claim, Wanted, check_name, split_names
 from kale_nb.annotations.marks import After
-from kale_nb.annotations.settings import PipelineAsk, read_volume, truth
+from kale_nb.annotations.settings import PipelineAsk
 from kale_nb.annotations.spelling import nearest
+from kale_nb.annotations.volumes import SHAPES, read_volume, truth
 from kale_nb.diagnostics import Diagnostic, Severity, rule
 from kale_nb.location import Location
 from kale_nb.names import StepName
@@ -42,24 +43,30 @@ _OPTION_SLIPS = {
 }
 _PIPELINE_TEXTS = {"name": "name", "experiment": "experiment", "description": "description", "image": "image"}
 _PIPELINE_FLAGS = {"marshal-volume": "marshal_enabled", "autosnapshot": "autosnapshot"}
-_PIPELINE_MORE = {"marshal-volume-size": "marshal_size", "marshal-path": "marshal_path"}
+_PIPELINE_MORE = {"marshal-volume-size": "marshal_size", "marshal-path": "marshal_path", "service-account": "service_account"}
 PIPELINE_VERBS = ("run", "check", "compile", "graph", "show", "verify", "help", "status")
 _PIPELINE_OPTIONS = (*_PIPELINE_TEXTS, *_PIPELINE_FLAGS, *_PIPELINE_MORE, "volume", *(a for a in ALL if a != "image"))
 
 
 @dataclass(slots=True)
 class CellReading:
-    """One cell while it is read: the only mutable thing here."""
+    """One cell while it is read: the only mutable thing here.
+
+    Attributes:
+        keeps: leave what speaks to the live notebook in the code, for the live notebook.
+    """
 
     path: str
     cell: Cell
     lines: list[str]
     code: list[str]
+    keeps: bool = False
     claims: list[Claim] = field(default_factory=list)
     after: list[Wanted] = field(default_factory=list)
     asks: list[Ask] = field(default_factory=list)
     pipeline: list[PipelineAsk] = field(default_factory=list)
     problems: list[Diagnostic] = field(default_factory=list)
+    live: list[Diagnostic] = field(default_factory=list)
 
     def place(self, row: int, start: int, end: int) -> Place:
         location = Location(path=self.path, cell=self.cell.index, line=row + 1, column=start + 1)
@@ -173,7 +180,9 @@ class Options:
         """Read the options of `%pipeline` that say how the pipeline is to be."""
         while (word := self.next()) is not None:
             if not word.text.startswith("-"):
-                self.problem(word, f"`%pipeline` takes no `{word.text}`", "settings are options: `%pipeline --name titanic`")
+                near = nearest(word.text, PIPELINE_VERBS)
+                hint = f"did you mean `%pipeline {near}`?" if near else "settings are options: `%pipeline --name titanic`"
+                self.problem(word, f"`%pipeline` takes no `{word.text}`", hint)
                 continue
             option, given = _split_option(word)
             self.read_pipeline_option(word, option, given)
@@ -193,9 +202,7 @@ class Options:
             volume = read_volume(text or "")
             if isinstance(volume, str):
                 place = self.reading.word_place(self.row, whole)
-                self.reading.problems.append(
-                    place.report(BAD_VALUE, f"`{whole.text}`: {volume}", "write `--volume data:/data:5Gi`")
-                )
+                self.reading.problems.append(place.report(BAD_VALUE, f"`{whole.text}`: {volume}", SHAPES))
             else:
                 self.add("volume", volume, whole)
         elif option in ALL:

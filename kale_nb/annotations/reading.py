@@ -195,6 +195,7 @@ class _Reading:
         self.pipeline += marks.pipeline
         place = Place(location=Location(path=self.source.path, cell=cell.index))
         standing = self.standing(cell, marks, place)
+        self.problems += marks.live if standing.role not in (Role.SKIP, Role.NOTHING) else ()
         self.skipping = standing.role is Role.SKIP
         if not self.skipping and "injected-parameters" not in cell.tags:
             self.above = standing

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kale_nb.annotations.asks import ALL, CONFLICT, QUANTITY, Ask, Place, merge, read_ask
+from kale_nb.annotations.asks import ALL, CONFLICT, QUANTITY, STRUCTURED, Ask, Place, merge, read_ask, read_structured
+from kale_nb.annotations.cluster import toleration_text
 from kale_nb.annotations.marks import PipelineMarks
 from kale_nb.annotations.spelling import nearest
+from kale_nb.annotations.volumes import ACCESS, KINDS, SHAPES, read_volume
 from kale_nb.diagnostics import Diagnostic, Severity, rule
 from kale_nb.location import Location
 from kale_nb.pipeline.model import MarshalVolume, Volume
@@ -63,6 +65,7 @@ _USED = (
     "steps_defaults",
     "enable_caching",
     "timeout",
+    "service_account",
 )
 _UNUSED = {
     "katib_run": "ran the pipeline as a Katib hyper-parameter search; run it once per value with `-p name=value` instead",
@@ -80,11 +83,30 @@ _UNUSED = {
     "auto_snapshot": "was the older name of `autosnapshot`; rename the key",
     "kale_version": "was the version that saved the notebook; it may go",
 }
+_SINGULAR = {
+    "labels": "label",
+    "annotations": "annotation",
+    "limits": "limit",
+    "requests": "request",
+    "retry_count": "retries",
+    "secrets": "secret",
+    "config_maps": "config-map",
+    "tolerations": "toleration",
+    "pull_secrets": "pull-secret",
+}
 _EMPTY: tuple[object, ...] = (None, "", [], {}, False)
-_KINDS = {"pv": "pv", "pvc": "pvc", "new_pvc": "new", "new": "new", "clone": "clone", "snap": "snap"}
-_VOLUME_KEYS = ("name", "mount_point", "size", "size_type", "type", "snapshot", "snapshot_name", "annotations", "read_only")
-_VOLUME_UNUSED = ("storage_class_name", "volume_access_mode", "id")
-_TRUTH = {"true": True, "yes": True, "on": True, "enabled": True, "false": False, "no": False, "off": False, "disabled": False}
+_VOLUME_TEXTS = {
+    "source": "source",
+    "sub_path": "sub_path",
+    "storage_class": "storage_class",
+    "storage_class_name": "storage_class",
+    "access_mode": "access_mode",
+    "volume_access_mode": "access_mode",
+}
+_VOLUME_KEYS = (
+    "name", "mount_point", "size", "size_type", "type", "snapshot", "snapshot_name", "annotations", "read_only", "id",
+    *_VOLUME_TEXTS,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,11 +121,6 @@ class PipelineAsk:
     value: str | bool | Volume | Ask
     spelled: str
     place: Place
-
-
-def truth(text: str) -> bool | None:
-    """Read a yes or no."""
-    return _TRUTH.get(text.strip().lower())
 
 
 def read_metadata(source: Source) -> tuple[tuple[PipelineAsk, ...], tuple[Diagnostic, ...]]:
@@ -146,6 +163,8 @@ class _Reader:
                 self.ask(_TEXTS[key], value.strip(), key)
             case (("docker_image" | "base_image"), str()):
                 self.ask("image", value.strip(), key)
+            case "service_account", str():
+                self.ask("service_account", value.strip(), key)
             case "experiment", {"name": str(name)}:
                 if name:
                     self.ask("experiment", name, key)
@@ -206,16 +225,18 @@ class _Reader:
                 else:
                     self.bad("steps_defaults", tag)
             return
-        singular = {
-            "labels": "label",
-            "annotations": "annotation",
-            "limits": "limit",
-            "requests": "request",
-            "retry_count": "retries",
-        }
         for key, entry in value.items():
-            head = singular.get(str(key), str(key).replace("_", "-"))
-            if isinstance(entry, Mapping):
+            head = _SINGULAR.get(str(key), str(key).replace("_", "-"))
+            if head in STRUCTURED:
+                ask = read_structured(head, entry, self.place, spelled=f"steps_defaults: {key}")
+                if isinstance(ask, Diagnostic):
+                    self.found.append(ask)
+                else:
+                    self.ask("default", ask, "steps_defaults")
+            elif isinstance(entry, list):
+                for item in entry:
+                    self.default(f"{head}:{toleration_text(item) if isinstance(item, Mapping) else item}")
+            elif isinstance(entry, Mapping):
                 for name, inner in entry.items():
                     self.default(f"{head}:{name}:{inner}")
             else:
@@ -223,6 +244,13 @@ class _Reader:
 
     def volume(self, raw: Any, index: int) -> None:
         key = f"volumes[{index}]"
+        if isinstance(raw, str):
+            made = read_volume(raw)
+            if isinstance(made, str):
+                self.found.append(self.place.report(BAD_METADATA, f"`{key}`: {made}; it is ignored", SHAPES))
+            else:
+                self.ask("volume", made, key)
+            return
         if not isinstance(raw, Mapping):
             self.bad(key, raw)
             return
@@ -233,14 +261,12 @@ class _Reader:
             )
             return
         for other in raw:
-            if other in _VOLUME_UNUSED and raw[other]:
-                self.found.append(
-                    self.place.report(UNUSED_KEY, f"`{key}.{other}` is not used: it configured the cluster", f"remove `{other}`")
-                )
-            elif other not in _VOLUME_KEYS and other not in _VOLUME_UNUSED:
-                self.found.append(self.place.report(UNKNOWN_KEY, f"`{key}.{other}` is unknown and ignored", f"remove `{other}`"))
+            if other not in _VOLUME_KEYS:
+                near = nearest(str(other), _VOLUME_KEYS)
+                hint = f"did you mean `{near}`?" if near else f"remove `{other}`"
+                self.found.append(self.place.report(UNKNOWN_KEY, f"`{key}.{other}` is unknown and ignored", hint))
         kind = raw.get("type", "new_pvc")
-        if kind not in _KINDS:
+        if kind not in KINDS:
             self.bad(f"{key}.type", kind)
         self.ask(
             "volume",
@@ -248,13 +274,27 @@ class _Reader:
                 name=name,
                 mount_point=mount,
                 size=_size(raw.get("size"), raw.get("size_type")),
-                kind=_KINDS.get(str(kind), "new"),
+                kind=KINDS.get(str(kind), "new"),
                 snapshot=raw.get("snapshot") is True,
                 read_only=raw.get("read_only") is True,
                 annotations=_pairs(raw.get("annotations")),
+                **self.volume_texts(raw, key),
             ),
             key,
         )
+
+    def volume_texts(self, raw: Mapping[str, Any], key: str) -> dict[str, str]:
+        """Read the properties of a volume that are texts; several access modes, as Kale wrote them, are the first."""
+        found: dict[str, str] = {}
+        for name, field in _VOLUME_TEXTS.items():
+            value = raw.get(name)
+            if name == "volume_access_mode" and isinstance(value, list) and value:
+                value = value[0]
+            if isinstance(value, str) and value.strip():
+                found[field] = ACCESS.get(value.strip().lower(), value.strip()) if field == "access_mode" else value.strip()
+            elif value not in (None, "", []):
+                self.bad(f"{key}.{name}", value)
+        return found
 
 
 def _is_idle(key: str, value: object) -> bool:
@@ -287,43 +327,6 @@ def _pairs(raw: object) -> dict[str, str]:
         entries = [entry for entry in raw if isinstance(entry, Mapping) and entry.get("key")]
         return {str(entry["key"]): str(entry.get("value", "")) for entry in entries}
     return {}
-
-
-def read_volume(text: str) -> Volume | str:
-    """Read `--volume`: `NAME:/path`, `NAME:/path:5Gi`, `NAME:/path:ro`, or `name=..,mount=..,size=..,type=..`; else what is wrong.
-
-    >>> read_volume("data:/data:5Gi").size
-    '5Gi'
-    """
-    if "=" not in text:
-        name, _, rest = text.partition(":")
-        mount, *extras = rest.split(":")
-        fields = {"name": name, "mount": mount}
-        for extra in extras:
-            fields["read-only" if extra in ("ro", "rw") else "size"] = {"ro": "true", "rw": "false"}.get(extra, extra)
-    else:
-        fields = {}
-        for part in text.split(","):
-            key, equals, value = part.partition("=")
-            fields[key.strip().lower().replace("_", "-")] = value.strip() if equals else "true"
-    fields["mount"] = fields.pop("mount-point", fields.get("mount", ""))
-    unknown = next((key for key in fields if key not in ("name", "mount", "size", "type", "snapshot", "read-only")), None)
-    if unknown is not None:
-        return f"`{unknown}` is no property of a volume"
-    if not fields.get("name") or not fields["mount"].startswith("/"):
-        return "a volume needs a name and an absolute path to mount it at"
-    if "size" in fields and not QUANTITY.fullmatch(fields["size"]):
-        return f"`{fields['size']}` is no size"
-    if fields.get("type", "new") not in _KINDS:
-        return f"`{fields['type']}` is no type of volume ({', '.join(_KINDS)})"
-    return Volume(
-        name=fields["name"],
-        mount_point=fields["mount"],
-        size=fields.get("size"),
-        kind=_KINDS[fields.get("type", "new")],
-        snapshot=truth(fields.get("snapshot", "no")) is True,
-        read_only=truth(fields.get("read-only", "no")) is True,
-    )
 
 
 def combine(
@@ -367,6 +370,7 @@ def combine(
         ),
         autosnapshot=bool(chosen["autosnapshot"]) if "autosnapshot" in chosen else None,
         step_defaults=settings,
+        service_account=_chosen_text(chosen, "service_account"),
     )
     return marks, tuple(defaults), tuple(found)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kale_nb.annotations.lines import statement_starts
+from kale_nb.annotations.marks import Role
 from kale_nb.diagnostics import Severity
 from kale_nb.pipeline.model import Retry, Secret, StepSettings
 from tests.annotations.marking import clean, marks, rejects, roles, underlined
@@ -306,3 +307,53 @@ class TestPipeline:
 )
 def test_which_lines_begin_a_statement(text: str, starts: str) -> None:
     assert "".join(str(int(s)) for s in statement_starts(text.split("\n"))) == starts
+
+
+class TestTheLiveNotebook:
+    """What speaks to the live notebook is not for steps."""
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "%load_ext kale_nb",
+            "%reload_ext kale_nb",
+            "%pipeline",
+            "%pipeline check",
+            "%pipeline graph",
+            "%pipeline run -p lr=0.1 --until train",
+            "%%step?",
+            "%%step??",
+            "?%%step",
+            "%pipeline?",
+            "%kale_load?",
+        ],
+    )
+    def test_its_commands_are_no_code_of_a_step(self, text: str) -> None:
+        marked = clean(text, ("x", "step:a"), text)
+        assert [c.role for c in marked.cells] == [Role.NOTHING, Role.STEP, Role.STEP]
+        assert all(line.startswith("#") for line in marked.cells[2].code.split("\n"))
+
+    def test_a_run_begun_in_a_block_leaves_the_block_valid(self) -> None:
+        assert code("%%step a\nif x:\n    %pipeline run") == "# %%step a\nif x:\n    pass  # %pipeline run"
+
+    def test_loading_the_extension_among_the_imports(self) -> None:
+        assert code("%%imports\n%load_ext kale_nb\nimport os") == "# %%imports\n# %load_ext kale_nb\nimport os"
+
+    @pytest.mark.parametrize("line", ["%kale_load last a", "y = %pipeline run", "  %kale_load last a y"])
+    def test_a_step_cannot_bind_names_by_a_command(self, line: str) -> None:
+        found = rejects("KN116", f"[cell 2]:1:{line.index(line.strip()) + 1}", ("x", "step:a"), line)
+        assert underlined(found) == line.strip()
+
+    @pytest.mark.parametrize("mark", ["%%imports", "%%functions", "%%parameters", "%%metrics", "%%step b\n%%time"])
+    def test_nor_can_any_other_cell_of_the_pipeline(self, mark: str) -> None:
+        rejects("KN116", f"[cell 2]:{mark.count(chr(10)) + 2}:1", ("x", "step:a"), f"{mark}\n%kale_load last a")
+
+    def test_a_skipped_cell_may_load_what_a_run_left(self) -> None:
+        clean(("x", "step:a"), "%%skip\n%kale_load last a y\nz = %pipeline run")
+
+    def test_so_may_a_cell_before_all_marks(self) -> None:
+        clean("%load_ext kale_nb\n%kale_load last a y", ("x", "step:a"))
+
+    @pytest.mark.parametrize("text", ['s = """\n%kale_load last a\n"""', "x = (a\n  %kale_load)", "# %kale_load last a b"])
+    def test_what_only_looks_like_loading(self, text: str) -> None:
+        assert clean(("z", "step:z"), text).cells[1].code == text

@@ -1,0 +1,189 @@
+"""Settings of a step that mean something on a cluster only: where its pod may run, as whom, and what of the namespace it sees.
+
+`asks` reads these through `read`; what they look like as a tag stands in `SHAPES` (a magic has `=` where a tag has the `:` after a key).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from kale_nb.pipeline.model import ConfigMapKey, Files, Match, NodeAffinity, Secret, Toleration
+
+Value = str | int | float | bool | Secret | ConfigMapKey | Files | Toleration | tuple[NodeAffinity, ...]
+
+
+class BadAsk(ValueError):
+    """The text of a setting cannot be read. `args`: what is wrong, then the hint."""
+
+
+SHAPES = {
+    "config-map": "config-map:NAME:KEY:ENV",
+    "secret-files": "secret-files:NAME:/path",
+    "config-map-files": "config-map-files:NAME:/path",
+    "node-selector": "node-selector:KEY:VALUE",
+    "toleration": "toleration:KEY=VALUE:EFFECT",
+    "pull-secret": "pull-secret:NAME",
+    "pull-policy": "pull-policy:Always",
+    "run-as-user": "run-as-user:1000",
+    "run-as-group": "run-as-group:100",
+}
+KINDS = tuple(SHAPES)
+_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_POLICIES = ("Always", "IfNotPresent", "Never")
+_OPERATORS = {"In": True, "NotIn": True, "Exists": False, "DoesNotExist": False, "Gt": True, "Lt": True}
+_OBJECT = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
+_FILE_KEY = re.compile(r"[A-Za-z0-9._-]+")
+_ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_LABEL_KEY = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
+
+
+def read(kind: str, text: str, separator: str) -> tuple[str, Value]:
+    """Return what tells this setting from others of its kind, and its value. BadAsk when it cannot be read."""
+    if not text:
+        raise _bad(kind, separator, "there is no value")
+    match kind:
+        case "config-map":
+            name, key, env = _parts(kind, text, separator, 3)
+            if not (_OBJECT.fullmatch(name) and _FILE_KEY.fullmatch(key)):
+                raise _bad(kind, separator, f"`{name}:{key}` names no key of a config map")
+            if not _ENV.fullmatch(env):
+                raise _bad(kind, separator, f"`{env}` cannot name an environment variable")
+            return env, ConfigMapKey(config_map=name, key=key, env=env)
+        case "secret-files" | "config-map-files":
+            name, path = _parts(kind, text, separator, 2)
+            if not _OBJECT.fullmatch(name):
+                raise _bad(kind, separator, f"`{name}` cannot be the name of a {_spoken(kind)}")
+            if not path.startswith("/") or path == "/":
+                raise _bad(kind, separator, f"`{path}` is no absolute path of a folder")
+            return path.rstrip("/"), Files(name=name, path=path.rstrip("/"))
+        case "node-selector":
+            key, _, value = text.partition("=" if separator == "=" and "=" in text else ":")
+            if not (_LABEL_KEY.fullmatch(key) and _LABEL_VALUE.fullmatch(value)) or key == text:
+                raise _bad(kind, separator, f"`{text}` is no label of a node")
+            return key, value
+        case "toleration":
+            toleration = _toleration(kind, text, separator)
+            return f"{toleration.key}:{toleration.effect}", toleration
+        case "pull-secret":
+            if not _OBJECT.fullmatch(text):
+                raise _bad(kind, separator, f"`{text}` cannot be the name of a secret")
+            return text, text
+        case "pull-policy":
+            if text not in _POLICIES:
+                raise _bad(kind, separator, f"the policy is {', '.join(_POLICIES[:-1])} or {_POLICIES[-1]}, not `{text}`")
+            return "", text
+        case _:
+            if not (text.isascii() and text.isdigit() and int(text) < 2**31):
+                raise _bad(kind, separator, f"it is the number of an id, not `{text}`")
+            return "", int(text)
+
+
+def _toleration(kind: str, text: str, separator: str) -> Toleration:
+    """Read `KEY`, `KEY=VALUE`, either with `:EFFECT` and that with `:SECONDS`."""
+    taint, _, rest = text.partition(":")
+    key, equals, value = taint.partition("=")
+    effect, colon, seconds = rest.partition(":")
+    if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
+        raise _bad(kind, separator, f"`{taint}` is no taint")
+    if effect and effect not in _EFFECTS:
+        raise _bad(kind, separator, f"the effect is {', '.join(_EFFECTS[:-1])} or {_EFFECTS[-1]}, not `{effect}`")
+    if colon and not (seconds.isascii() and seconds.isdigit() and effect == "NoExecute"):
+        raise _bad(kind, separator, "seconds stand after NoExecute only")
+    return Toleration(key=key, value=value if equals else None, effect=effect, seconds=int(seconds) if colon else None)
+
+
+def _parts(kind: str, text: str, separator: str, count: int) -> list[str]:
+    parts = [part.strip() for part in text.split(":", count - 1)]
+    if len(parts) != count or not all(parts):
+        raise _bad(kind, separator, f"it needs {count} parts with `:` between them")
+    return parts
+
+
+def _spoken(kind: str) -> str:
+    return "secret" if kind.startswith("secret") else "config map"
+
+
+def _bad(kind: str, separator: str, message: str) -> BadAsk:
+    return BadAsk(message, f"write {shape(kind, separator)}")
+
+
+def shape(kind: str, separator: str) -> str:
+    """Return how a setting is written: as a tag (`:`) or as an option (`=`)."""
+    tag = SHAPES[kind]
+    if separator == ":":
+        return f"`{tag}`"
+    head, _, rest = tag.partition(":")
+    return f"`--{head} {rest.replace(':', '=', 1) if head == 'node-selector' else rest}`"
+
+
+def read_affinity(value: object) -> tuple[NodeAffinity, ...]:
+    """Read a list of `{"match": [{"key": ..., "operator": "In", "values": [...]}], "weight": 10}`. BadAsk when it is another thing."""
+    hint = 'write `[{"match": [{"key": "disk", "operator": "In", "values": ["ssd"]}]}]`'
+    if not isinstance(value, list | tuple) or not value:
+        raise BadAsk("it takes a list of objects", hint)
+    return tuple(_affinity(term, hint) for term in value)
+
+
+def _affinity(term: object, hint: str) -> NodeAffinity:
+    if not isinstance(term, Mapping) or not set(term) <= {"match", "weight"} or not isinstance(term.get("match"), list | tuple):
+        raise BadAsk("each object has a `match` and perhaps a `weight`", hint)
+    weight = term.get("weight")
+    if weight is not None and (isinstance(weight, bool) or not isinstance(weight, int) or not 1 <= weight <= 100):
+        raise BadAsk(f"a weight is a number from 1 to 100, not {weight!r}", hint)
+    if not term["match"]:
+        raise BadAsk("a `match` without any label matches nothing", hint)
+    return NodeAffinity(match=tuple(_match(m, hint) for m in term["match"]), weight=weight)
+
+
+def _match(raw: object, hint: str) -> Match:
+    if not isinstance(raw, Mapping) or not set(raw) <= {"key", "operator", "values"} or not isinstance(raw.get("key"), str):
+        raise BadAsk("a match has `key`, `operator` and `values`", hint)
+    operator, values = raw.get("operator", "In"), raw.get("values", ())
+    if operator not in _OPERATORS:
+        raise BadAsk(f"the operator is one of {', '.join(_OPERATORS)}, not {operator!r}", hint)
+    if not isinstance(values, list | tuple) or bool(values) is not _OPERATORS[operator]:
+        wanted = "a list of values" if _OPERATORS[operator] else "no values"
+        raise BadAsk(f"{operator} takes {wanted}", hint)
+    return Match(key=raw["key"], operator=operator, values=tuple(str(v) for v in values))
+
+
+T = TypeVar("T")
+
+
+def toleration_text(raw: Mapping[str, Any]) -> str:
+    """Return a toleration in Kubernetes' own form (`key`, `operator`, `value`, `effect`, `tolerationSeconds`) as a tag has it.
+
+    >>> toleration_text({"key": "gpu", "operator": "Exists", "effect": "NoSchedule"})
+    'gpu:NoSchedule'
+    """
+    value = f"={raw['value']}" if "value" in raw else ""
+    seconds = f":{raw['tolerationSeconds']}" if "tolerationSeconds" in raw else ""
+    effect = f":{raw['effect']}" if raw.get("effect") else ""
+    return f"{raw.get('key', '')}{value}{effect}{seconds}"
+
+
+def settings(values: Mapping[tuple[str, str], Value]) -> dict[str, Any]:
+    """Return the fields of `StepSettings` that these settings fill."""
+
+    def every(kind: str, of: type[T]) -> tuple[T, ...]:
+        found: Iterable[object] = (value for (k, _), value in values.items() if k == kind)
+        return tuple(value for value in found if isinstance(value, of))
+
+    def single(kind: str) -> Any:
+        return values.get((kind, ""))
+
+    return {
+        "config_maps": every("config-map", ConfigMapKey),
+        "secret_files": every("secret-files", Files),
+        "config_map_files": every("config-map-files", Files),
+        "node_selector": {key: str(value) for (kind, key), value in values.items() if kind == "node-selector"},
+        "tolerations": every("toleration", Toleration),
+        "node_affinity": single("node-affinity") or (),
+        "pull_secrets": every("pull-secret", str),
+        "pull_policy": single("pull-policy"),
+        "user": single("run-as-user"),
+        "group": single("run-as-group"),
+    }
