@@ -19,7 +19,7 @@ from kale_nb.dataflow.flow import Flow, StepBlock, infer
 from kale_nb.dataflow.text import TextError, parse_cell
 from kale_nb.dataflow.walk import read_block
 from kale_nb.diagnostics import Diagnostic, Severity, has_errors, rule
-from kale_nb.lowering import graph, interleaved, naming, parallel, prelude, travel
+from kale_nb.lowering import graph, interleaved, naming, parallel, paths, prelude, travel
 from kale_nb.lowering.findings import Speaker
 from kale_nb.names import StepName, VarName
 from kale_nb.pipeline.model import Need, Offer, Pipeline, Step
@@ -84,6 +84,7 @@ def lower(marked: Marked) -> Lowered:
         return Lowered(pipeline=None, traced={}, modules={}, diagnostics=tuple(findings))
     blocks = _facts(marked, trees, order.after)
     flow = infer(blocks.steps, blocks.prelude)
+    findings += paths.check_cells({i: tree for i, tree in trees.items() if i not in skipped_cells(marked)}, speaker)
     findings += _check(blocks, flow, _Doubt(broken | _homeless(marked, trees), order.doubtful), speaker)
     if not has_errors(order_findings):
         findings += interleaved.check_interleaved(marked, blocks.steps, trees, blocks.prelude, speaker)
@@ -104,6 +105,7 @@ def lower(marked: Marked) -> Lowered:
         volumes=settings.volumes,
         marshal_volume=settings.marshal_volume,
         autosnapshot=settings.autosnapshot,
+        service_account=settings.service_account,
         explicit_order=order.explicit,
     )
     followed = {p for b in blocks.steps for p in b.after}
@@ -136,6 +138,11 @@ def _parse(marked: Marked, speaker: Speaker) -> tuple[dict[int, ast.Module], fro
             place = Place(cell.cell.index, parsed.line, max(1, parsed.column), parsed.end_column)
             findings.append(speaker.say(SYNTAX, place, parsed.message, "correct the cell; a cell tagged `skip` is not read"))
     return trees, frozenset(words), findings
+
+
+def skipped_cells(marked: Marked) -> frozenset[int]:
+    """Return the cells that never run."""
+    return frozenset(c.cell.index for c in marked.cells if c.role is Role.SKIP)
 
 
 def _homeless(marked: Marked, trees: dict[int, ast.Module]) -> frozenset[str]:

@@ -31,13 +31,17 @@ def source_of(text: str) -> Source:
 
 def source_of_example(text: str) -> Source:
     """Return a rule's example as a source: cells parted by a blank line, marks as magics, or a first line `# tags: A, B`,
-    `# markdown cell, tags: A`, `# notebook metadata: {...}` for what a notebook holds beside its text."""
+    `# markdown cell, tags: A`, `# notebook metadata: {...}`, `# path: /where/it/is.ipynb` for what a notebook holds beside its text."""
     cells: list[Cell] = []
     metadata: dict[str, Any] = {}
+    path = "nb.ipynb"
     for chunk in text.split("\n\n"):
         first, _, rest = chunk.partition("\n")
         tags: tuple[str, ...] = ()
         kind = CellKind.CODE
+        if first.startswith("# path: "):
+            path = first.removeprefix("# path: ")
+            continue
         if first.startswith("# notebook metadata: "):
             metadata.update(json.loads(first.split(": ", 1)[1]))
             continue
@@ -48,7 +52,7 @@ def source_of_example(text: str) -> Source:
         cells.append(
             Cell(index=len(cells) + 1, kind=kind, source=chunk, tags=tags, metadata={"tags": list(tags)} if tags else {})
         )
-    return Source(path="nb.ipynb", stem="nb", sha256="0", cells=tuple(cells), metadata=metadata)
+    return Source(path=path, stem="nb", sha256="0", cells=tuple(cells), metadata=metadata)
 
 
 def check_text(text: str) -> Checked:
