@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from kale_nb.names import RunId, StepName
+from kale_nb.process import Writer
 from kale_nb.runs.events import Event, Failure, State
-from kale_nb.runs.process import Writer
-from kale_nb.runs.record import FORMAT, RecordError, RunRecord, StepRecord
+from kale_nb.runs.record import FORMAT, RecordError, RunRecord, StepRecord, VolumeRecord
 
 
 def event_to_json(event: Event) -> dict[str, Any]:
@@ -65,6 +65,9 @@ def _record(value: Mapping[str, Any], directory: Path) -> RunRecord:
     fields["steps"] = tuple(_step(step) for step in value.get("steps", ()))
     fields["until"] = tuple(StepName(name) for name in value.get("until", ()))
     fields["warnings"] = tuple(value.get("warnings", ()))
+    fields["volumes"] = tuple(_volume(volume) for volume in value.get("volumes", ()))
+    if value.get("repeats") is not None:
+        fields["repeats"] = RunId(str(value["repeats"]))
     for name in ("workspace", "clone", "output_dir"):
         fields[name] = _path(value.get(name))
     if value.get("writer") is not None:
@@ -80,11 +83,18 @@ def _step(value: Mapping[str, Any]) -> StepRecord:
     fields["retried"] = tuple(value.get("retried", ()))
     fields["metrics"] = {str(name): float(number) for name, number in value.get("metrics", {}).items()}
     fields["executed"] = _path(value.get("executed"))
+    if value.get("reused") is not None:
+        fields["reused"] = RunId(str(value["reused"]))
     if value.get("result") is not None:
         fields["result"] = (str(value["result"][0]), str(value["result"][1]))
     if value.get("failure") is not None:
         fields["failure"] = Failure(**_known(Failure, value["failure"]))
     return StepRecord(**fields)
+
+
+def _volume(value: Mapping[str, Any]) -> VolumeRecord:
+    fields = _known(VolumeRecord, value)
+    return VolumeRecord(**{**fields, "path": Path(str(value["path"])), "mount_point": _path(value.get("mount_point"))})
 
 
 def _known(cls: type, value: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,18 +55,69 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
+    """The run has begun.
+
+    Attributes:
+        volumes: what making each volume is called, in the order in which they will be made.
+        environment: fingerprint of the environment of the steps, where it is not that of the process that runs them.
+    """
+
     run: RunId
     pipeline: str
     steps: tuple[StepName, ...]
     directory: Path
+    volumes: tuple[str, ...] = ()
+    environment: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkspaceCloned(Event):
+class VolumeCreated(Event):
+    """A volume of the run is there: the workspace's clone, a data volume, the marshal volume.
+
+    Attributes:
+        step: what making it is called: `create-volume-1` and so on, `create-marshal-volume`.
+        volume: its name; `workspace` and `marshal` are ours.
+        path: the folder that it is on this machine.
+        mount_point: where steps see it; None when they see it at `path`.
+        files, size: what was in it at the start, bytes as the files' length tells.
+        bytes: what making it took on the disk, near enough.
+        mechanism: `subvolume`, `reflink` or `copy` of a clone, `empty` of a volume that began empty, `claim` of a clone on a cluster, where
+            `path` is no folder of this machine and `size` is what was asked for.
+        snapshot: id of the snapshot that it was made from; empty when there is none.
+    """
+
+    step: str
+    volume: str
     path: Path
     files: int
     size: int
     seconds: float
+    bytes: int = 0
+    mount_point: Path | None = None
+    mechanism: str = "copy"
+    snapshot: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeRead(Event):
+    """A data volume that the run only reads is there, as it is and where it is.
+
+    Attributes:
+        fingerprint: sha256 over the names, sizes and times of its files (see `glance`); empty when it was not told in time.
+    """
+
+    volume: str
+    path: Path
+    mount_point: Path
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepsPlaced(Event):
+    """How steps see the volumes: `mount`, each at its own path, or `none`, at the folders that the run made; then `reason` says why."""
+
+    isolation: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +153,7 @@ class StepFinished(Event):
         warnings: what the run-time checks found, a sentence each.
         cpu: CPU seconds of the kernel, None when not measured.
         executed: the executed stepbook.
+        snapshots: id of the snapshot taken of each volume when the step had ended, by volume.
     """
 
     step: StepName
@@ -114,11 +166,53 @@ class StepFinished(Event):
     warnings: tuple[str, ...] = ()
     cpu: float | None = None
     executed: Path | None = None
+    snapshots: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunWarning(Event):
     message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunNote(Event):
+    """What is waited for."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSubmitted(Event):
+    """Another system runs the pipeline.
+
+    Attributes:
+        remote: what it is called there, by what it is: `host`, `run_id`, `run` (an address for people), `snapshot NAME` and so on.
+            References only: never a secret.
+    """
+
+    remote: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLeft(Event):
+    """The run goes on where it was submitted, and is not followed any more. `reason` says why; empty when it was asked for."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OldClonesRemoved(Event):
+    """After a run: clones of older runs, and snapshots, were removed because the budget was passed.
+
+    Attributes:
+        runs: those that lost their clones; their records stay.
+        snapshots: number of snapshots that went.
+        bytes: that came free.
+    """
+
+    runs: tuple[RunId, ...]
+    snapshots: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

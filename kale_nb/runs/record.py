@@ -14,19 +14,38 @@ from typing import Any
 
 from kale_nb.errors import KaleError
 from kale_nb.names import RunId, StepName
+from kale_nb.pipeline.volumes import WORKSPACE
+from kale_nb.process import Writer, is_gone
 from kale_nb.runs.events import (
     Event,
     Failure,
     RunFinished,
+    RunLeft,
     RunStarted,
+    RunSubmitted,
     RunWarning,
     State,
     StepFinished,
     StepRetrying,
+    StepsPlaced,
     StepStarted,
-    WorkspaceCloned,
+    VolumeCreated,
+    VolumeRead,
 )
-from kale_nb.runs.process import Writer, is_gone
+
+__all__ = [
+    "ENDED",
+    "FORMAT",
+    "LONGEST_TEXT",
+    "WORKSPACE",
+    "RecordError",
+    "RunRecord",
+    "StepRecord",
+    "VolumeRecord",
+    "apply",
+    "finish",
+    "settle",
+]
 
 FORMAT = 1
 LONGEST_TEXT = 20_000
@@ -47,6 +66,8 @@ class StepRecord:
         attempt: the attempt that runs or was the last, from 1; 0 when it never started.
         retried: why the earlier attempts failed, one line each.
         executed: the executed stepbook.
+        snapshots: id of the snapshot taken of each volume when the step had ended, by volume; empty without autosnapshot.
+        reused: the run from which all this was taken; None when the step ran in this one.
     """
 
     name: StepName
@@ -61,6 +82,23 @@ class StepRecord:
     retried: tuple[str, ...] = ()
     cpu: float | None = None
     executed: Path | None = None
+    snapshots: Mapping[str, str] = field(default_factory=dict)
+    reused: RunId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeRecord:
+    """A volume that the run made; see `VolumeCreated`."""
+
+    step: str
+    volume: str
+    path: Path
+    files: int = 0
+    size: int = 0
+    seconds: float = 0.0
+    bytes: int = 0
+    mount_point: Path | None = None
+    mechanism: str = "copy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +111,19 @@ class RunRecord:
         directory: the run's folder; where it was read from, not what the file says.
         workspace: the user's folder.
         clone: the run's own copy of it; None before it is made.
+        volumes: those that the run made, in order.
+        isolation: how steps saw the volumes: `mount`, at their own paths; `none`, at the folders of the run; empty before it is known.
+        snapshots: id of the snapshot that each volume was cloned from, by volume; that of the workspace is called `workspace`.
+        inputs: fingerprint of each data volume that was only read, by volume; empty where it was not told in time.
+        origins: where steps of an earlier run were taken, id of the snapshot that that one began with, by volume.
+        repeats: the run of which this one is a repetition.
+        environment: fingerprint of Python, machine and distributions, which `environment.json` in the run's folder tells; empty when there
+            is none.
         started: seconds since the epoch.
         finished: seconds since the epoch; None while it runs.
         error: why nothing could run at all.
-        writer: the process that keeps the record.
+        writer: the process that keeps the record; None of a run that goes on elsewhere and that nobody follows.
+        remote: what the run is called where it was submitted; see `RunSubmitted`. Empty for a run on this machine.
     """
 
     id: RunId
@@ -91,13 +138,26 @@ class RunRecord:
     until: tuple[StepName, ...] = ()
     workspace: Path | None = None
     clone: Path | None = None
+    volumes: tuple[VolumeRecord, ...] = ()
+    isolation: str = ""
     output_dir: Path | None = None
+    snapshots: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
+    repeats: RunId | None = None
+    environment: str = ""
     engine: str = "local"
     finished: float | None = None
     seconds: float | None = None
     warnings: tuple[str, ...] = ()
     error: str | None = None
     writer: Writer | None = None
+    remote: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def left(self) -> bool:
+        """The run goes on where it was submitted, as far as is known, and nobody here follows it."""
+        return bool(self.remote) and self.writer is None and self.state not in ENDED
 
     def step(self, name: str) -> StepRecord:
         """Return the record of the step called `name`; KeyError when there is none."""
@@ -124,9 +184,14 @@ def apply(record: RunRecord, event: Event) -> RunRecord:
     """Return the record after `event`; the same object when the event changes nothing that a record keeps."""
     match event:
         case RunStarted():
-            return replace(record, state=State.RUNNING, started=event.time)
-        case WorkspaceCloned():
-            return replace(record, clone=event.path)
+            known = event.environment or record.environment
+            return replace(record, state=State.RUNNING, started=event.time, environment=known)
+        case VolumeCreated():
+            return _with_volume(record, event)
+        case VolumeRead():
+            return replace(record, inputs={**record.inputs, event.volume: event.fingerprint})
+        case StepsPlaced():
+            return replace(record, isolation=event.isolation)
         case StepStarted():
             return _with_step(record, event.step, state=State.RUNNING, started=event.time, attempt=event.attempt)
         case StepRetrying():
@@ -135,6 +200,10 @@ def apply(record: RunRecord, event: Event) -> RunRecord:
             return _with_finish(record, event)
         case RunWarning():
             return replace(record, warnings=(*record.warnings, _cut(event.message)))
+        case RunSubmitted():
+            return replace(record, remote={**record.remote, **event.remote})
+        case RunLeft():
+            return replace(record, writer=None)
         case RunFinished():
             return finish(record, event.state, event.time, event.seconds)
         case _:
@@ -167,6 +236,23 @@ def _with_step(record: RunRecord, name: StepName, **changes: Any) -> RunRecord:
     return replace(record, steps=tuple(replace(s, **changes) if s.name == name else s for s in record.steps))
 
 
+def _with_volume(record: RunRecord, event: VolumeCreated) -> RunRecord:
+    made = VolumeRecord(
+        step=event.step,
+        volume=event.volume,
+        path=event.path,
+        files=event.files,
+        size=event.size,
+        seconds=event.seconds,
+        bytes=event.bytes,
+        mount_point=event.mount_point,
+        mechanism=event.mechanism,
+    )
+    taken = {event.volume: event.snapshot} if event.snapshot else {}
+    record = replace(record, volumes=(*record.volumes, made), snapshots={**record.snapshots, **taken})
+    return replace(record, clone=event.path) if event.volume == WORKSPACE and event.mechanism != "claim" else record
+
+
 def _with_retry(record: RunRecord, event: StepRetrying) -> RunRecord:
     try:
         earlier = record.step(event.step).retried
@@ -191,6 +277,7 @@ def _with_finish(record: RunRecord, event: StepFinished) -> RunRecord:
         warnings=tuple(_cut(w) for w in event.warnings),
         cpu=event.cpu,
         executed=event.executed,
+        snapshots=dict(event.snapshots),
     )
 
 

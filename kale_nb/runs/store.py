@@ -165,6 +165,15 @@ def state_runs(workspace: Path) -> Path:
     return state / "kale" / "runs" / f"{kubernetes_name(workspace.name)[:40]}-{digest}"
 
 
+def snapshot_folder(runs: Path) -> Path:
+    """Return where the snapshots are kept that the runs in the folder `runs` were made from: beside it, or hidden in it.
+
+    >>> snapshot_folder(Path("/ws/.kale/runs")), snapshot_folder(Path("/elsewhere"))
+    (PosixPath('/ws/.kale/store'), PosixPath('/elsewhere/.store'))
+    """
+    return runs.parent / "store" if runs.name == "runs" and runs.parent.name == ".kale" else runs / ".store"
+
+
 def run_id(directory: Path) -> RunId:
     """Return the id of the run whose folder this is."""
     return RunId(directory.name)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kale_nb.names import RunId, StepName
+from kale_nb.process import is_gone, this_process
 from kale_nb.runs.codec import event_to_json, record_from_json, record_to_json
 from kale_nb.runs.events import (
     Failure,
@@ -23,9 +24,8 @@ from kale_nb.runs.events import (
     StepOutput,
     StepRetrying,
     StepStarted,
-    WorkspaceCloned,
+    VolumeCreated,
 )
-from kale_nb.runs.process import is_gone, this_process
 from kale_nb.runs.record import LONGEST_TEXT, RecordError, RunRecord, StepRecord, apply, settle
 
 A, B = StepName("a"), StepName("größe")
@@ -47,7 +47,16 @@ def new(directory: Path, **changes: object) -> RunRecord:
 def events(directory: Path) -> list[object]:
     return [
         RunStarted(time=11.0, run=RunId("r"), pipeline="demo", steps=(A, B), directory=directory),
-        WorkspaceCloned(time=11.5, path=directory / "work", files=3, size=10, seconds=0.1),
+        VolumeCreated(
+            time=11.5,
+            step="create-volume-1",
+            volume="workspace",
+            path=directory / "work",
+            files=3,
+            size=10,
+            seconds=0.1,
+            snapshot="ab12",
+        ),
         StepStarted(time=12.0, step=A, attempt=1),
         StepOutput(time=12.1, step=A, stream="stdout", text="hi\n"),
         StepRetrying(time=12.2, step=A, attempt=1, wait=1.0, failure=FAILURE),
@@ -152,7 +161,7 @@ def test_every_event_is_a_flat_json_object_with_a_name(tmp_path: Path) -> None:
         value = json.loads(json.dumps(event_to_json(event), allow_nan=False))  # type: ignore[arg-type]
         words.append(value["event"])
         assert list(value)[:2] == ["event", "time"]
-    assert words[:4] == ["run-started", "workspace-cloned", "step-started", "step-output"]
+    assert words[:4] == ["run-started", "volume-created", "step-started", "step-output"]
     assert words[-1] == "run-finished"
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from kale_nb.names import RunId, StepName
+from kale_nb.process import this_process
 from kale_nb.runs.events import RunFinished, RunStarted, State, StepFinished, StepStarted
-from kale_nb.runs.process import this_process
 from kale_nb.runs.record import RunRecord, StepRecord
 from kale_nb.runs.recorder import FILE, Recorder
 from kale_nb.runs.store import Store, read_record
@@ -51,7 +51,7 @@ import sys, itertools
 from pathlib import Path
 from kale_nb.names import RunId, StepName
 from kale_nb.runs.events import *
-from kale_nb.runs.process import this_process
+from kale_nb.process import this_process
 from kale_nb.runs.record import RunRecord, StepRecord
 from kale_nb.runs.recorder import Recorder
 directory = Path(sys.argv[1])
@@ -83,7 +83,7 @@ CUT = """
 import os, sys
 from pathlib import Path
 from kale_nb.names import RunId
-from kale_nb.runs.process import this_process
+from kale_nb.process import this_process
 from kale_nb.runs.record import RunRecord
 import kale_nb.runs.recorder as r
 directory, where = Path(sys.argv[1]), sys.argv[2]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from kale_nb.errors import UsageError
+from kale_nb.process import this_process
 from kale_nb.runs.events import State
-from kale_nb.runs.process import this_process
 from kale_nb.runs.record import RecordError, RunRecord
 from kale_nb.runs.recorder import write_record
 from kale_nb.runs.store import Store, StoreError, known_store, open_store, read_record, run_id, state_runs
