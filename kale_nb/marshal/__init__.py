@@ -4,9 +4,9 @@ A leaf: knows nothing of pipelines, steps or runs. See `bundle` for the format o
 value, `refusals` for what must not travel.
 """
 
-from kale_nb.marshal.loading import describe, load
+from kale_nb.marshal.loading import describe, digests, load
 from kale_nb.marshal.model import Entry, Saved, Trace
 from kale_nb.marshal.saving import save
 from kale_nb.marshal.tracing import trace
 
-__all__ = ["Entry", "Saved", "Trace", "describe", "load", "save", "trace"]
+__all__ = ["Entry", "Saved", "Trace", "describe", "digests", "load", "save", "trace"]

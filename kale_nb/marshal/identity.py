@@ -7,10 +7,13 @@ Tokens stand beside the objects, not in them: `vars(cls)` shows what the user wr
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import types
 import uuid
 import weakref
+from collections.abc import Iterator
+from typing import Any
 
 _tokens: dict[int, tuple[weakref.ref[object], str]] = {}
 _cells: dict[str, types.CellType] = {}
@@ -86,3 +89,23 @@ def bind(token: str, value: object) -> None:
 
     _tokens[key] = (weakref.ref(value, forget), token)
     _objects[token] = value
+
+
+class Table:
+    """What a part of this process knows of definitions, apart from the rest: see `apart`."""
+
+    def __init__(self) -> None:
+        self.state: tuple[Any, ...] = ({}, {}, {}, weakref.WeakValueDictionary())
+
+
+@contextlib.contextmanager
+def apart(table: Table) -> Iterator[None]:
+    """Know in this block only what the table knows, and add to it alone: a process that reads what several others left keeps their
+    definitions apart. One thread at a time."""
+    global _tokens, _cells, _cell_tokens, _objects
+    before = (_tokens, _cells, _cell_tokens, _objects)
+    _tokens, _cells, _cell_tokens, _objects = table.state
+    try:
+        yield
+    finally:
+        _tokens, _cells, _cell_tokens, _objects = before

@@ -82,6 +82,12 @@ def save(
     _session.save(needs or {}, maybe, possible, told, result, last=last)
 
 
+def keep_everything() -> None:
+    """Let `save` write all variables of the step, not only those that later steps read; one that cannot travel is noted."""
+    if _session is not None:
+        _session.everything = True
+
+
 def search_in(folder: str) -> None:
     """Look for modules in a folder, relative to the working folder, as well: that of a script's package."""
     from kale_nb.runtime import scripts

@@ -27,7 +27,7 @@ from kale_nb.runtime.sources import cell_sources, show_sources
 from kale_nb.runtime.state import apply_state, baseline_of, has_state, state_of
 from kale_nb.runtime.surroundings import PREFIX, Surroundings, spoken
 
-_STATE_PREFIX = "state:"
+STATE_PREFIX = "state:"
 _LARGE = 1 << 20
 _OF_THE_SHELL = frozenset({"In", "Out", "exit", "quit", "get_ipython", "open"})
 
@@ -44,7 +44,9 @@ class _Held:
 class Session:
     """What passes between one step and the others. `data` is the run's data folder, `namespace` the notebook's."""
 
-    def __init__(self, data: str, step: str, after: Sequence[str], namespace: dict[str, object]) -> None:
+    def __init__(
+        self, data: str, step: str, after: Sequence[str], namespace: dict[str, object], around: Surroundings | None = None
+    ) -> None:
         self.data = Path(data).absolute()
         self.step = step
         self.namespace = namespace
@@ -61,7 +63,8 @@ class Session:
         self.objects: dict[str, frozenset[int]] = {}
         self.turned: list[str] = []
         self.random: dict[str, Any] = {}
-        self.around = Surroundings()
+        self.around = Surroundings() if around is None else around
+        self.everything = False
         self.modules: dict[str, Trace] = {}
         self.once: Sequence[str] = ()
         self._own_folder().mkdir(parents=True, exist_ok=True)
@@ -223,6 +226,7 @@ class Session:
         last: bool,
     ) -> None:
         """Write what descendants may need, and the manifest last."""
+        possible = [*possible, *(self._made() if self.everything else ())]
         names = dict(self.incoming.names)
         for name, versions in self.incoming.conflicts.items():
             names[name] = versions[0]
@@ -293,6 +297,14 @@ class Session:
             before, now = self.modules.get(name), self._trace(state)
             if now.digest is not None and (before is None or now.digest != before.digest or now.objects & touched):
                 yield name, state
+
+    def _made(self) -> list[str]:
+        """Names that the step's own cells bound, but for modules and what comes from them."""
+        return [
+            n
+            for n, v in self.namespace.items()
+            if n not in self.prelude and not is_foreign(v) and not (n[:1] == "_" and is_shell_name(n))
+        ]
 
     def _outcome(self, name: str) -> tuple[str, object] | None:
         """Tell what became of a name: `new`, `changed` or `deleted`; None when it is as it was, or not there at all."""
@@ -384,11 +396,11 @@ class Session:
         if not values:
             shutil.rmtree(bundle, ignore_errors=True)
             return {}
-        keyed = {(_STATE_PREFIX + n if kinds[n] == "state" else n): v for n, v in values.items()}
+        keyed = {(STATE_PREFIX + n if kinds[n] == "state" else n): v for n, v in values.items()}
         saved = marshal.save(keyed, bundle, main=self.namespace, by_reference=self.definitions)
         made: dict[str, Version] = {}
         for entry in saved.entries:
-            name = entry.name.removeprefix(_STATE_PREFIX)
+            name = entry.name.removeprefix(STATE_PREFIX)
             origin = origins.get(name, self.step)
             made[name] = Version(
                 step=self.step,
@@ -399,7 +411,7 @@ class Session:
                 digest=self._digest(name) if not origin and name in self.once else None,
             )
         for key, error in saved.failures.items():
-            name = key.removeprefix(_STATE_PREFIX)
+            name = key.removeprefix(STATE_PREFIX)
             if name in needs:
                 readers = " and ".join(f"`{r}`" for r in needs[name]) or "a later step"
                 raise MarshalError(
@@ -429,4 +441,4 @@ class Session:
 
 
 def _key(name: str, version: Version) -> str:
-    return _STATE_PREFIX + name if version.kind == "state" else name
+    return STATE_PREFIX + name if version.kind == "state" else name

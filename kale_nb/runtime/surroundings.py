@@ -200,10 +200,10 @@ def baselines_of(module: types.ModuleType) -> dict[str, Mapping[str, object]]:
 
 
 class Surroundings:
-    """The surroundings of one step, from after the prelude to the end."""
+    """The surroundings of one step, from after the prelude to the end. `folder`: where its modules lie, by default the working folder."""
 
-    def __init__(self) -> None:
-        self.folder = os.getcwd()
+    def __init__(self, folder: str | None = None) -> None:
+        self.folder = os.getcwd() if folder is None else folder
         self.baselines = {m.__name__: baselines_of(m) for m in modules_beside(self.folder)}
         self.settings: dict[str, Any] = {}
         self.brought: Mapping[str, Any] = {}
