@@ -28,11 +28,12 @@ PIPELINE = "__kale_pipeline__"
 
 STEP_SETTINGS = (
     "name", "image", "labels", "annotations", "limits", "requests", "env", "secrets", "retry_count", "retry_interval", "retry_factor",
-    "retry_max_interval", "timeout", "cache", "after",
+    "retry_max_interval", "timeout", "cache", "after", "config_maps", "secret_files", "config_map_files", "node_selector", "tolerations",
+    "node_affinity", "pull_secrets", "pull_policy", "run_as_user", "run_as_group",
 )  # fmt: skip
 PIPELINE_SETTINGS = (
     "name", "experiment", "description", "image", "volumes", "marshal_volume", "marshal_volume_size", "marshal_path", "autosnapshot",
-    "steps_defaults", "timeout", "cache",
+    "steps_defaults", "timeout", "cache", "service_account",
 )  # fmt: skip
 
 
@@ -125,6 +126,16 @@ if TYPE_CHECKING:
         timeout: float | str | None = ...,
         cache: bool | None = ...,
         after: str | Callable[..., Any] | Iterable[str | Callable[..., Any]] | None = ...,
+        config_maps: Sequence[str] | None = ...,
+        secret_files: Sequence[str] | None = ...,
+        config_map_files: Sequence[str] | None = ...,
+        node_selector: Mapping[str, str] | None = ...,
+        tolerations: Sequence[str | Mapping[str, Any]] | None = ...,
+        node_affinity: Sequence[Mapping[str, Any]] | None = ...,
+        pull_secrets: Sequence[str] | None = ...,
+        pull_policy: str | None = ...,
+        run_as_user: int | None = ...,
+        run_as_group: int | None = ...,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
 
@@ -142,6 +153,11 @@ def step(name: Any = None, **settings: Any) -> Any:
         timeout: seconds, or `"10m"`.
         cache: whether an earlier result may be taken.
         after: steps (functions or names) that must have finished, beside those whose results it takes.
+        config_maps: keys of config maps as environment variables: `"config-map:key:VARIABLE"`.
+        secret_files, config_map_files: secrets and config maps as folders: `"name:/path"`.
+        node_selector, tolerations, node_affinity: where the step's pod may run.
+        pull_secrets, pull_policy: how its image is pulled.
+        run_as_user, run_as_group: numeric ids that it runs as.
     """
     if callable(name):
         return _make_step(name, {}, _place())
@@ -192,6 +208,7 @@ if TYPE_CHECKING:
         steps_defaults: Mapping[str, Any] | Iterable[str] | None = ...,
         timeout: float | str | None = ...,
         cache: bool | None = ...,
+        service_account: str | None = ...,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
 
@@ -203,11 +220,12 @@ def pipeline(name: Any = None, experiment: Any = None, description: Any = None, 
         experiment: the group of runs that its runs belong to.
         description: in words; the function's docstring without it.
         image: container image of all steps.
-        volumes: `"name:/mount/point:5Gi"`, or mappings with `name`, `mount_point`, `size`, `type`, `snapshot`.
+        volumes: `"./folder:/mount/point"`, `"name:/mount/point:5Gi"`, or mappings with `name`, `mount_point`, `source`, `size`, `type`.
         marshal_volume, marshal_volume_size, marshal_path: where values pass from step to step, where that is a volume.
-        autosnapshot: whether a run starts from a snapshot of the workspace.
+        autosnapshot: whether a snapshot is taken after each step, so that any can be run again from there.
         steps_defaults: settings of every step, as a mapping of `@step`'s arguments.
         timeout, cache: defaults of every step.
+        service_account: that the pods of a run on a cluster have.
     """
     if callable(name):
         return _make_pipeline(name, {}, _place())

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from kale_nb.annotations.asks import Ask, Place, merge, read_ask
+from kale_nb.annotations.asks import STRUCTURED, Ask, Place, merge, read_ask, read_structured
+from kale_nb.annotations.cluster import toleration_text
 from kale_nb.annotations.marks import PipelineMarks
-from kale_nb.annotations.settings import KEY, combine, read_metadata, read_volume
+from kale_nb.annotations.settings import KEY, combine, read_metadata
+from kale_nb.annotations.volumes import read_volume
 from kale_nb.diagnostics import RULES, Diagnostic, has_errors
 from kale_nb.names import StepName, VarName, is_step_name
-from kale_nb.pipeline.model import Need, Offer, Pipeline, Step, Volume
+from kale_nb.pipeline.model import Need, Offer, Pipeline, Step
 from kale_nb.pipeline.params import Param, from_json
 from kale_nb.scripts.traced import Script, Spot, TracedStep
 from kale_nb.source.cells import Source
@@ -29,8 +31,19 @@ _KINDS = {
     "limits": "limit",
     "requests": "request",
     "env": "env",
+    "node_selector": "node-selector",
+    "pull_policy": "pull-policy",
+    "run_as_user": "run-as-user",
+    "run_as_group": "run-as-group",
+    "secret_files": "secret-files",
+    "config_map_files": "config-map-files",
+    "config_maps": "config-map",
+    "tolerations": "toleration",
+    "pull_secrets": "pull-secret",
+    "node_affinity": "node-affinity",
 }
-_PAIRS = ("labels", "annotations", "limits", "requests", "env")
+_PAIRS = ("labels", "annotations", "limits", "requests", "env", "node_selector")
+_LISTS = ("secret_files", "config_map_files", "config_maps", "tolerations", "pull_secrets")
 _METADATA = {
     "experiment": "experiment_name",
     "description": "pipeline_description",
@@ -39,6 +52,7 @@ _METADATA = {
     "marshal_volume_size": "marshal_volume_size",
     "marshal_path": "marshal_path",
     "autosnapshot": "autosnapshot",
+    "service_account": "service_account",
 }
 
 
@@ -99,6 +113,7 @@ def lower_script(script: Script) -> LoweredScript:
         volumes=marks.volumes,
         marshal_volume=marks.marshal_volume,
         autosnapshot=marks.autosnapshot,
+        service_account=marks.service_account,
     )
     return LoweredScript(pipeline=None if has_errors(found) else pipeline, diagnostics=tuple(found))
 
@@ -121,6 +136,13 @@ def _asks(settings: Mapping[str, Any], spot: Spot) -> tuple[list[Ask], list[Diag
     asks: list[Ask] = []
     found: list[Diagnostic] = []
     for key, value in settings.items():
+        if _KINDS.get(key) in STRUCTURED:
+            structured = read_structured(_KINDS[key], value, place, spelled=key)
+            if isinstance(structured, Ask):
+                asks.append(structured)
+            else:
+                found.append(_say("KN604", spot, structured.message, structured.hint))
+            continue
         for kind, text, spelled in _words(key, value):
             ask = read_ask(kind, text, place, separator="=", spelled=spelled) if kind else None
             if isinstance(ask, Ask):
@@ -140,6 +162,13 @@ def _words(key: str, value: Any) -> Iterable[tuple[str, str, str]]:
             return
         for name, inner in value.items():
             yield _KINDS[key], f"{name}={inner}", f"{key}={{{name!r}: {inner!r}}}"
+    elif key in _LISTS:
+        if isinstance(value, str) or not isinstance(value, list | tuple):
+            yield "", "it takes a list", spelled
+            return
+        for item in value:
+            text = toleration_text(item) if isinstance(item, Mapping) else str(item)
+            yield _KINDS[key], text, f"{key}=[{item!r}]"
     elif key == "secrets":
         items = value.items() if isinstance(value, Mapping) else [(None, v) for v in value] if isinstance(value, list) else None
         for name, inner in items if items is not None else [(None, value)]:
@@ -168,6 +197,16 @@ def _shape(key: str) -> str | None:
         "retry_count": "`retry_count=3`",
         "retry_interval": '`retry_interval=5` or `retry_interval="5s"`',
         "cache": "`cache=True`",
+        "node_selector": '`node_selector={"disk": "ssd"}`',
+        "tolerations": '`tolerations=["gpu=yes:NoSchedule"]`',
+        "pull_secrets": '`pull_secrets=["registry"]`',
+        "config_maps": '`config_maps=["settings:mode:MODE"]`',
+        "secret_files": '`secret_files=["my-secret:/etc/my-secret"]`',
+        "config_map_files": '`config_map_files=["settings:/etc/settings"]`',
+        "node_affinity": '`node_affinity=[{"match": [{"key": "disk", "operator": "In", "values": ["ssd"]}]}]`',
+        "run_as_user": "`run_as_user=1000`",
+        "run_as_group": "`run_as_group=100`",
+        "pull_policy": '`pull_policy="Always"`',
     }
     return f"write {shapes[key]}" if key in shapes else None
 
@@ -178,13 +217,10 @@ def _pipeline_marks(script: Script) -> tuple[PipelineMarks, tuple[Ask, ...], lis
     found: list[Diagnostic] = []
     metadata: dict[str, Any] = {_METADATA[k]: v for k, v in settings.items() if k in _METADATA}
     volumes: list[Any] = []
-    parsed: list[Volume] = []
     for volume in settings.get("volumes") or ():
         made = read_volume(volume) if isinstance(volume, str) else None
-        if isinstance(made, Volume):
-            parsed.append(made)
-        elif made is not None:
-            found.append(_say("KN604", script.marked, f"volumes: {made}", 'write `"data:/data:5Gi"`'))
+        if isinstance(made, str):
+            found.append(_say("KN604", script.marked, f"volumes: {made}", 'write `"./data:/data"` or `"scratch:/scratch:5Gi"`'))
         else:
             volumes.append(volume)
     if volumes:
@@ -209,7 +245,6 @@ def _pipeline_marks(script: Script) -> tuple[PipelineMarks, tuple[Ask, ...], lis
         step_asks += [a.value for a in more if isinstance(a.value, Ask)]
         found += [_say("KN604", script.marked, f"@pipeline: {p.message}", p.hint) for p in tag_problems]
     found += problems_of_steps
-    marks = replace(marks, volumes=(*marks.volumes, *parsed))
     return marks, tuple(step_asks), found
 
 

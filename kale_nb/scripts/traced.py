@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kale_nb.diagnostics import RULES, Diagnostic
 from kale_nb.errors import SourceError
 from kale_nb.location import Location
+from kale_nb.lowering.paths import check_modules
 from kale_nb.scripts import rules  # noqa: F401 - registers them
 from kale_nb.scripts.modules import package_root
 
@@ -140,7 +143,19 @@ def read_script(path: str | Path, pipeline: str | None = None) -> Script:
                 hint='put what a script does on its own under `if __name__ == "__main__":`',
             )
         data = json.loads(target.read_text(encoding="utf-8"))
-    return _decoded(data, spelled, hashlib.sha256(content).hexdigest())
+    script = _decoded(data, spelled, hashlib.sha256(content).hexdigest())
+    return replace(script, findings=(*script.findings, *check_modules(spelled, _texts(script, content))))
+
+
+def _texts(script: Script, content: bytes) -> Iterator[tuple[str, str]]:
+    """Yield the script's text and those of the modules beside it, with their paths as the user would spell them."""
+    yield script.path, content.decode("utf-8", "replace")
+    root = package_root(os.path.abspath(script.path))
+    for module in script.modules:
+        path = os.path.join(root, module.path)
+        if os.path.abspath(path) != os.path.abspath(script.path):
+            with contextlib.suppress(OSError):
+                yield os.path.relpath(path), Path(path).read_text(encoding="utf-8", errors="replace")
 
 
 def tracer_command(code: str) -> list[str]:

@@ -52,7 +52,7 @@ def test_a_script_runs_by_its_name_alone_and_by_run(words: list[str], tmp_path: 
         (["-p", "n=x"], "parameter n takes int (default 4), not 'x'"),
         (["-p", "m=1"], "sums has no parameter 'm'"),
         (["--pipeline", "other"], "there is no pipeline `other`"),
-        (["--kfp"], "the engine 'kfp' is not there yet"),
+        (["--kfp"], "nothing says where Kubeflow Pipelines is"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_runs(words: list[str], says: str, tmp_path: Path) -> None:
