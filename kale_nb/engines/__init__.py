@@ -20,15 +20,17 @@ def engine(name: str) -> Engine:
         from kale_nb.engines.local.explaining import explain
 
         return LocalEngine(explain=explain)
+    if name == "kfp":
+        from kale_nb.engines.kfp.submission.engine import KfpEngine
+
+        return KfpEngine()
     from importlib.metadata import entry_points
 
     from kale_nb.errors import EngineError, UsageError
 
     found = {point.name: point for point in entry_points(group=GROUP)}
     if name not in found:
-        others = ", ".join(sorted({"local", *found}))
-        if name == "kfp":
-            raise UsageError("the engine 'kfp' is not there yet", hint=f"engines: {others}")
+        others = ", ".join(sorted({"kfp", "local", *found}))
         raise UsageError(f"there is no engine called {name!r}", hint=f"engines: {others}")
     try:
         made: Engine = found[name].load()()

@@ -166,7 +166,7 @@ def test_a_kernel_that_does_not_start_is_told_at_once(
     failure = run(tmp_path, "1", kernel=name).failure
     assert failure is not None
     assert told in failure.message
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60  # not the two minutes that a kernel has to answer in
 
 
 def test_a_kernel_that_never_answers_meets_the_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

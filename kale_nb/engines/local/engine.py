@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from kale_nb.engines.local.beside import Beside, Touched
+from kale_nb.engines.local.beside import Beside
 from kale_nb.engines.local.execution import Execution, Outcome
 from kale_nb.engines.local.kernels import Done, Ended, Kernel, KernelHost, Lost, Message, Printed
-from kale_nb.engines.local.kernelspecs import KernelCommand
+from kale_nb.engines.local.kernelspecs import KernelCommand, note_kernel
+from kale_nb.engines.local.provision import Provided, Stores, provide
+from kale_nb.engines.local.reports import Report, read_report
 from kale_nb.engines.local.scheduler import Schedule, Start, final_state, nodes_of
+from kale_nb.engines.local.seeing import Sight, may_mount, sight
 from kale_nb.engines.local.tasks import Task
+from kale_nb.engines.local.watching import Watch
 from kale_nb.engines.protocol import Job
 from kale_nb.errors import EngineError
 from kale_nb.names import StepName
 from kale_nb.pipeline.params import to_source
+from kale_nb.pipeline.volumes import creations
 from kale_nb.runs.events import (
     Failure,
     Observer,
@@ -35,15 +39,16 @@ from kale_nb.runs.events import (
     StepOutput,
     StepRetrying,
     StepStarted,
-    WorkspaceCloned,
 )
-from kale_nb.volumes.model import Policy, VolumeStore
-from kale_nb.volumes.store import CopyStore, remove_tree
+from kale_nb.volumes.snapshots import SnapshotStore
+from kale_nb.volumes.trees import remove_tree
 
 Explain = Callable[[Job, StepName, Failure], Failure]
 """Given a step's failure, returns it as it is or with better words; reads `<run>/data/<ancestor>/step.json` at will."""
 
 _FOLDERS = ("executed", "logs", "data")
+_LOOK_EVERY = 0.5
+"""Seconds between two looks at the size of a marshal volume."""
 
 
 class LocalEngine:
@@ -51,14 +56,14 @@ class LocalEngine:
 
     Args:
         explain: may add to a failure what it knows, such as why a name is not defined.
-        volumes: makes the store that clones the workspace; by default plain copies.
+        stores: makes the store that clones the volumes; by default plain copies.
     """
 
     name = "local"
 
-    def __init__(self, *, explain: Explain | None = None, volumes: Callable[[Policy], VolumeStore] = CopyStore) -> None:
+    def __init__(self, *, explain: Explain | None = None, stores: Stores = SnapshotStore) -> None:
         self._explain = explain
-        self._volumes = volumes
+        self._stores = stores
 
     def run(self, job: Job, observer: Observer) -> State:
         """Run a job; see `Engine.run`. Ctrl-C and SIGTERM cancel it, also in the middle of copying the workspace."""
@@ -70,28 +75,35 @@ class LocalEngine:
         with KernelHost(inbox.put) as host, _signals_into(inbox):
             command = host.find(job.pipeline.kernel)
             observer(
-                RunStarted(time=time.time(), run=job.run, pipeline=job.pipeline.name, steps=job.steps, directory=job.directory)
+                RunStarted(
+                    time=time.time(),
+                    run=job.run,
+                    pipeline=job.pipeline.name,
+                    steps=job.steps,
+                    directory=job.directory,
+                    volumes=tuple(c.step for c in creations(job.volumes, job.pipeline.marshal_volume, workspace=not job.live)),
+                    environment=note_kernel(command, job.directory),
+                )
             )
-            clone = self._clone(job, observer)
+            mounted = may_mount(job, host, observer)
+            provided = self._provide(job, observer, seen=mounted)
             state = State.CANCELLED
-            if clone is not None:
-                state = _Run(job, observer, host, command, clone, inbox, self._explain).go()
+            if provided is not None:
+                seen = sight(job, host, provided, mounted=mounted)
+                jobs = job.jobs or default_jobs()
+                watch = Watch(job, observer, self._stores, provided, seen, jobs=jobs)
+                state = _Run(job, observer, host, command, seen, watch, inbox, self._explain, jobs).go()
+                watch.finish()
         observer(RunFinished(time=time.time(), state=state, seconds=time.monotonic() - started))
         return state
 
-    def _clone(self, job: Job, observer: Observer) -> Path | None:
-        """Clone the workspace; None when the user interrupts."""
-        store = self._volumes(Policy(max_bytes=job.max_bytes))
+    def _provide(self, job: Job, observer: Observer, *, seen: bool) -> Provided | None:
+        """Make the volumes; None when the user interrupts."""
         try:
             with _interruptible():
-                snapshot = store.snapshot(job.workspace)
-                clone = store.clone(snapshot, job.directory / "work")
+                return provide(job, self._stores, observer, seen=seen)
         except KeyboardInterrupt:
             return None
-        observer(
-            WorkspaceCloned(time=time.time(), path=clone.path, files=snapshot.files, size=snapshot.size, seconds=clone.seconds)
-        )
-        return clone.path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,18 +123,21 @@ class _Run:
         observer: Observer,
         host: KernelHost,
         command: KernelCommand,
-        clone: Path,
+        seen: Sight,
+        watch: Watch,
         inbox: queue.SimpleQueue[Message | int],
         explain: Explain | None,
+        jobs: int,
     ) -> None:
         self._job = job
         self._observe = observer
         self._host = host
         self._command = command
-        self._clone = clone
+        self._seen = seen
+        self._watch = watch
         self._inbox = inbox
         self._explain = explain
-        self._jobs = job.jobs or default_jobs()
+        self._jobs = jobs
         pipeline = {step.name: step for step in job.pipeline.steps}
         self._settings = {name: pipeline[name].settings for name in job.steps}
         retries = {name: settings.retry for name, settings in self._settings.items() if settings.retry is not None}
@@ -130,11 +145,12 @@ class _Run:
         self._schedule = Schedule(nodes, jobs=self._jobs, fail_fast=job.fail_fast)
         self._beside = Beside(job.pipeline)
         self._books = {book.step: book.notebook for book in job.stepbooks}
-        values = {**job.params, "_kale_data": str(job.directory / "data")}
+        values = {**job.params, "_kale_data": str(seen.data)}
         self._params = {name: to_source(value) for name, value in values.items()}
         self._idle: dict[StepName, Kernel] = {}
         self._running: dict[int, _Attempt] = {}
         self._began: dict[StepName, float] = {}
+        self._over: dict[StepName, Failure] = {}
         self._interrupted = False
 
     def go(self) -> State:
@@ -144,9 +160,13 @@ class _Run:
                 self._start(start)
             self._start_early()
             wake = schedule.next_start()
+            wait = None if wake is None else max(0.0, wake - time.monotonic())
+            if self._watch.limited and self._running:
+                wait = _LOOK_EVERY if wait is None else min(wait, _LOOK_EVERY)
             try:
-                message = self._inbox.get(timeout=None if wake is None else max(0.0, wake - time.monotonic()))
+                message = self._inbox.get(timeout=wait)
             except queue.Empty:
+                self._stop_overflowing()
                 continue
             self._take(message)
             self._tell_skipped()
@@ -184,6 +204,7 @@ class _Run:
         kernel = self._idle.pop(step, None)
         if kernel is None or kernel.ended:
             kernel = self._launch(step)
+        self._watch.started(step)
         self._running[kernel.number] = _Attempt(start=start, execution=Execution(self._host, kernel, self._task(step)))
 
     def _task(self, step: StepName) -> Task:
@@ -192,7 +213,7 @@ class _Run:
             params=self._params,
             kernel=self._command.name,
             source=self._job.pipeline.source,
-            clone=self._clone,
+            clone=self._seen.workspace,
             output=self._job.directory / "executed" / f"{step}.ipynb",
             log=self._log(step),
             timeout=self._settings[step].timeout,
@@ -207,16 +228,26 @@ class _Run:
                 self._idle[step] = self._launch(step)
 
     def _launch(self, step: StepName) -> Kernel:
-        return self._host.start(self._command, cwd=self._clone / self._job.cwd, log=self._log(step), env=self._settings[step].env)
+        return self._host.start(
+            self._command,
+            cwd=self._seen.workspace / self._job.cwd,
+            log=self._log(step),
+            env={**self._seen.environment, **self._settings[step].env},
+            view=self._seen.view,
+            notes=self._watch.noting(step),
+        )
 
     def _finish(self, attempt: _Attempt, outcome: Outcome) -> None:
         step = attempt.start.step
         del self._running[attempt.execution.kernel.number]
         self._copy_out(step, outcome)
-        torn = None
+        torn = self._watch.ended(step, well=outcome.failure is None)
         if outcome.failure is None:
-            torn = self._beside.finished(step, read_report(self._job.directory / "data" / step).touched)
-        if torn is not None:
+            torn = self._beside.finished(step, read_report(self._job.directory / "data" / step).touched) or torn
+            torn = torn or self._watch.overflow(step)
+        elif step in self._over and not self._interrupted:
+            torn = self._over.pop(step)
+        if torn is not None and (outcome.failure is None or torn.kind == "marshal"):
             self._fail(attempt.start, outcome, torn, final=True)
         elif outcome.failure is None:
             self._schedule.succeeded(step)
@@ -227,11 +258,23 @@ class _Run:
         else:
             self._fail(attempt.start, outcome, outcome.failure)
 
+    def _stop_overflowing(self) -> None:
+        """Stop the steps that run when the marshal volume holds more than it may."""
+        if not self._watch.limited:
+            return
+        for attempt in self._running.values():
+            step = attempt.start.step
+            failure = self._watch.overflow(step) if step not in self._over else None
+            if failure is not None:
+                self._over[step] = failure
+                self._host.kill(attempt.execution.kernel)
+
     def _fail(self, start: Start, outcome: Outcome, failure: Failure, *, final: bool = False) -> None:
         if self._explain is not None:
             failure = self._explain(self._job, start.step, failure)
         again = self._schedule.failed(start.step, time.monotonic(), final=final or failure.kind == "conflict")
         if again is not None:
+            self._watch.again(start.step)
             self._observe(
                 StepRetrying(time=time.time(), step=start.step, attempt=again.attempt, wait=again.wait, failure=failure)
             )
@@ -255,6 +298,7 @@ class _Run:
                 warnings=told.warnings,
                 cpu=outcome.cpu,
                 executed=outcome.executed,
+                snapshots=self._watch.snapshots(start.step) if state is State.SUCCEEDED else {},
             )
         )
 
@@ -287,38 +331,6 @@ class _Run:
 
     def _log(self, step: StepName) -> Path:
         return self._job.directory / "logs" / f"{step}.log"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What a step's `step.json` tells the record."""
-
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    result: tuple[str, str] | None = None
-    warnings: tuple[str, ...] = ()
-    touched: Touched = field(default_factory=Touched)
-
-
-def read_report(folder: Path) -> Report:
-    """Read what a step left for the record; an empty report when it left none."""
-    try:
-        data = json.loads((folder / "step.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return Report()
-    if not isinstance(data, dict):
-        return Report()
-    result = data.get("result")
-    return Report(
-        metrics={str(name): value for name, value in (data.get("metrics") or {}).items()},
-        result=(str(result[0]), str(result[1])) if isinstance(result, list) and len(result) == 2 else None,
-        warnings=tuple(str(line) for line in data.get("warnings") or ()),
-        touched=Touched(
-            changed=frozenset(data.get("changed") or ()),
-            used=frozenset(data.get("used") or ()),
-            origins=data.get("origins") or {},
-            definitions=frozenset(n for n, version in (data.get("names") or {}).items() if version.get("kind") == "state"),
-        ),
-    )
 
 
 def default_jobs() -> int:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from kale_nb.engines.local.kernels import Done, Ended, Kernel, KernelHost, Lost, Message, Printed
+from kale_nb.engines.local.seeing import Sight
 from kale_nb.engines.local.tasks import Ending, Task
 from kale_nb.errors import EngineError
 from kale_nb.pipeline.params import to_source
+from kale_nb.quick_imports import without_grammars
 from kale_nb.runs.events import Failure
 
 Tell = Callable[[str, str], None]
@@ -82,33 +84,39 @@ def run_notebook(
     env: Mapping[str, str] | None = None,
     timeout: float | None = None,
     tell: Tell | None = None,
+    sight: Callable[[KernelHost], Sight] | None = None,
 ) -> Outcome:
     """Run a whole notebook top to bottom in one kernel of its own, with the same machinery as a step.
 
     Args:
         kernel: name of the kernel.
-        cwd: the folder it runs in, which may be written to.
+        cwd: the folder it runs in, which may be written to; with `sight` relative to the workspace.
         output: where the executed notebook is written, in any case.
         log: the file to which what it prints is appended.
         source: path of the notebook as the user knows it, for tracebacks; cells need `kale.cell` in their metadata for their number.
         tell: told the last lines printed, a few times a second, from this thread.
+        sight: makes the volumes that it sees, and tells how it sees them.
 
     Raises:
         EngineError: no such kernel, or it cannot be started.
     """
-    task = Task(
-        notebook=notebook,
-        params={name: to_source(value) for name, value in (params or {}).items()},
-        kernel=kernel,
-        source=source,
-        clone=cwd,
-        output=output,
-        log=log,
-        timeout=timeout,
-    )
     inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
     with KernelHost(inbox.put) as host:
-        execution = Execution(host, host.start(host.find(kernel), cwd=cwd, log=log, env=env or {}), task)
+        command = host.find(kernel)
+        seen = Sight(workspace=cwd, data=cwd, environment={}) if sight is None else sight(host)
+        place = cwd if sight is None else seen.workspace / cwd
+        task = Task(
+            notebook=notebook,
+            params={name: to_source(value) for name, value in (params or {}).items()},
+            kernel=kernel,
+            source=source,
+            clone=seen.workspace,
+            output=output,
+            log=log,
+            timeout=timeout,
+        )
+        started = host.start(command, cwd=place, log=log, env={**seen.environment, **(env or {})}, view=seen.view)
+        execution = Execution(host, started, task)
         outcome = None
         while outcome is None:
             match inbox.get():
@@ -130,7 +138,8 @@ def run_notebook(
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    import nbformat
+    with without_grammars():
+        import nbformat
 
     read: Mapping[str, Any] = nbformat.v4.reads(path.read_text(encoding="utf-8"))
     return read

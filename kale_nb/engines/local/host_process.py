@@ -29,7 +29,14 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-_PRELOADED = ("xxhash", "dill", "kale_nb.marshal", "kale_nb.runtime")
+_PRELOADED = (
+    "xxhash",
+    "dill",
+    "kale_nb.marshal",
+    "kale_nb.runtime",
+    "kale_nb.engines.local.namespace",
+    "kale_nb.engines.local.writes",
+)
 _WARM = (
     "IPython.core.completerlib", "IPython.core.debugger", "IPython.core.debugger_backport", "IPython.core.logger", "IPython.core.oinspect",
     "IPython.extensions.storemagic", "ipykernel.ipkernel", "ipykernel.zmqshell", "pdb", "tornado.platform.asyncio",
@@ -59,6 +66,8 @@ class _Host:
         self._kernels: dict[int, int] = {}  # process id -> the driver's number for the kernel
         self._input = b""
         self._notices, self._notify = os.pipe()
+        os.set_blocking(self._notices, False)
+        self._notice = b""
         self._wake, self._wakeup = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._wakeup, False)
@@ -112,6 +121,8 @@ class _Host:
             request = json.loads(line)
             if request["op"] == "start":
                 self._start(request)
+            elif request["op"] == "probe":
+                self._report({"event": "probed", "reason": _try_view(request["view"])})
             else:
                 self._kill(request["kernel"])
         return True
@@ -139,8 +150,12 @@ class _Host:
                 _kill_group(pid)
 
     def _forward_notices(self) -> None:
-        for line in os.read(self._notices, 1 << 16).splitlines():
-            self._report(json.loads(line))
+        """Pass on what kernels have said so far."""
+        with contextlib.suppress(BlockingIOError):
+            while said := os.read(self._notices, 1 << 16):
+                *lines, self._notice = (self._notice + said).split(b"\n")
+                for line in lines:
+                    self._report(json.loads(line))
 
     def _report(self, report: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):  # nobody is there any more: the next read tells
@@ -163,6 +178,7 @@ class _Host:
             if kernel is not None:
                 _kill_group(pid)
                 self._kill_strays()
+                self._forward_notices()  # why it ended, said before it ended, comes before its end
                 cpu = usage.ru_utime + usage.ru_stime
                 self._report(
                     {"event": "exit", "kernel": kernel, "status": os.waitstatus_to_exitcode(status), "error": None, "cpu": cpu}
@@ -249,12 +265,22 @@ def _become_kernel(request: dict[str, Any], host: int, notify: int, close_others
     code = 1
     try:
         _leave_the_host(host, close_others)
+        _take_streams(request)
+        notes = None if request["notes"] is None else os.open(request["notes"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        if request["view"] is not None:
+            from kale_nb.engines.local.namespace import enter
+
+            enter(request["view"])
         _take_place(request)
         if request["argv"] is not None:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.execvp(request["argv"][0], request["argv"])
         from kale_nb.engines.local.kernel_app import run_kernel
 
+        if notes is not None:
+            from kale_nb.engines.local.writes import note_writes
+
+            note_writes(notes)
         code = run_kernel(request["connection_file"], lambda: _tell_ready(request["kernel"], notify))
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
@@ -262,7 +288,8 @@ def _become_kernel(request: dict[str, Any], host: int, notify: int, close_others
         import traceback
 
         traceback.print_exc(file=sys.__stderr__)
-        report = {"event": "failed", "kernel": request["kernel"], "error": f"{type(error).__name__}: {error}"[:1000]}
+        report = {"event": "failed", "kernel": request["kernel"], "error": f"{type(error).__name__}: {error}"[:500]}
+        # At most six bytes a character in JSON: less than what a pipe takes at once.
         with contextlib.suppress(OSError):  # closed once the kernel was ready
             os.write(notify, json.dumps(report).encode("ascii") + b"\n")
     finally:
@@ -285,7 +312,7 @@ def _leave_the_host(host: int, close_others: Callable[[], None]) -> None:
 
 
 def _take_place(request: dict[str, Any]) -> None:
-    """Take on the working folder, standard streams and environment of the request."""
+    """Take on the environment and working folder of the request."""
     # When memory runs out, a step must end before the processes that tell the user.
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write("300")
@@ -297,12 +324,36 @@ def _take_place(request: dict[str, Any]) -> None:
     if "TZ" in request["env"]:
         time.tzset()
     os.chdir(request["cwd"])
+
+
+def _take_streams(request: dict[str, Any]) -> None:
+    """Read nothing, and write into the step's log."""
     empty = os.open(os.devnull, os.O_RDONLY)
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for descriptor, target in ((empty, 0), (log, 1), (log, 2)):
         os.dup2(descriptor, target)
     os.close(empty)
     os.close(log)
+
+
+def _try_view(view: dict[str, Any]) -> str:
+    """Return why a child of this process cannot have a view of its own of the file system; empty when it can."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            from kale_nb.engines.local.namespace import enter
+
+            enter(view)
+        except Exception as error:  # noqa: BLE001 - whatever it is, steps would meet it
+            os.write(write, str(error).encode("utf-8", "replace")[:1000])
+        finally:
+            os._exit(0)
+    os.close(write)
+    with open(read, encoding="utf-8", errors="replace") as answer:
+        reason = answer.read()
+    os.waitpid(pid, 0)
+    return reason
 
 
 def _tell_ready(kernel: int, notify: int) -> None:

@@ -95,12 +95,17 @@ class KernelHost:
 
     Args:
         deliver: takes each message once, in order, from a thread of the host's own.
+
+    Attributes:
+        root: an empty folder on which views with mount points of their own are built.
     """
 
     def __init__(self, deliver: Callable[[Message], None]) -> None:
         self._deliver = deliver
         try:
             self._folder = _short_folder()
+            self.root = os.path.join(self._folder, "root")
+            os.mkdir(self.root)
         except OSError as error:
             raise EngineError(f"no temporary folder can be made: {error.strerror or error}") from error
         self._numbers = itertools.count(1)
@@ -142,8 +147,38 @@ class KernelHost:
             return KernelCommand.from_json(answer["command"])
         raise EngineError(answer["message"], hint=answer["hint"])
 
-    def start(self, command: KernelCommand, *, cwd: Path, log: Path, env: Mapping[str, str]) -> Kernel:
-        """Start a kernel; returns at once. EngineError when the host is gone."""
+    @property
+    def folder(self) -> str:
+        """The folder of the kernels' connection files and sockets, which every kernel must see."""
+        return self._folder
+
+    def probe(self, view: Mapping[str, Any]) -> str:
+        """Return why kernels cannot be given a view of their own of the file system; empty when they can."""
+        self._send(self._control, {"op": "probe", "view": view})
+        try:
+            answer = self._answers.get(timeout=_START_TIMEOUT)
+        except queue.Empty:
+            raise EngineError("the process that starts kernels does not answer" + self._last_words()) from None
+        if "reason" not in answer:
+            raise EngineError(answer["message"])
+        return str(answer["reason"])
+
+    def start(
+        self,
+        command: KernelCommand,
+        *,
+        cwd: Path,
+        log: Path,
+        env: Mapping[str, str],
+        view: Mapping[str, Any] | None = None,
+        notes: Path | None = None,
+    ) -> Kernel:
+        """Start a kernel; returns at once. EngineError when the host is gone.
+
+        Args:
+            notes: the file to which a kernel that is forked writes the paths that it writes to (see `writes`).
+            view: what it sees of the file system (see `namespace.enter`), None for what everybody sees; `cwd` is a place in it.
+        """
         number = next(self._numbers)
         forked = command.forkable and not _needs_interpreter(env)
         connection = self._connection(number, ipc=command.ipc)
@@ -160,6 +195,8 @@ class KernelHost:
             "connection_file": file,
             "cwd": os.fspath(cwd),
             "log": os.fspath(log),
+            "view": view,
+            "notes": None if notes is None or not forked else os.fspath(notes),
             "env": dict(env) if forked else {**command.env, "JPY_PARENT_PID": str(self._process.pid), **env},
         }
         self._send(self._control, request)

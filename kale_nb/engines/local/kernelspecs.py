@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from kale_nb.errors import EngineError
+from kale_nb.runs.environment import Environment, environment_of, note_environment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +76,24 @@ def find_kernel(name: str) -> KernelCommand:
         forkable=_is_our_ipykernel(template) and not env,
         ipc=ipython and os.name == "posix",
     )
+
+
+def note_kernel(command: KernelCommand, directory: Path) -> str:
+    """Note in a run's folder the environment of a kernel of another Python than this; return its fingerprint, nothing for this one."""
+    found = kernel_environment(command)
+    if found is None:
+        return ""
+    with contextlib.suppress(OSError):
+        note_environment(directory, found)
+    return found.fingerprint
+
+
+def kernel_environment(command: KernelCommand) -> Environment | None:
+    """Return the environment of a kernel of another Python than this; None for this one, or when it cannot be told."""
+    program = shutil.which(command.template[0]) or command.template[0]
+    if os.path.abspath(program) == os.path.abspath(sys.executable):
+        return None
+    return environment_of(program)
 
 
 def _is_plain_python(program: str) -> bool:

@@ -24,11 +24,13 @@ from kale_nb.engines.local.channel import Channel, KernelGone, StepTimeout
 from kale_nb.engines.local.outputs import Printed
 from kale_nb.engines.local.tasks import Connection, Ending, Task
 from kale_nb.errors import EngineError
+from kale_nb.quick_imports import leave_out_grammars
 from kale_nb.runs.events import Failure
 
 
 def serve(work_fd: int) -> None:
     """Take work until the other end of the socket is closed."""
+    leave_out_grammars()
     _Worker(socket.socket(fileno=work_fd)).loop()
 
 

@@ -1,0 +1,274 @@
+"""What each step did to the files of the clones: seen by looking before and after, told apart between steps that run at once.
+
+Between two looks, only the steps that ran then can have changed something. When that was one step, it did; when there were several, the
+paths that each noted (see `writes`) decide, and what nobody noted stays uncertain. Two steps of which neither comes after the other and
+that both changed one file are a conflict, and so are two of which one changed what the other read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kale_nb.names import StepName
+from kale_nb.pipeline.volumes import WORKSPACE
+from kale_nb.volumes.ignore import ignored_always
+
+Look = dict[str, tuple[int, int, int, int, int]]
+"""Relative path to size, times of change of content and status in nanoseconds, permission bits and kind, inode number.
+
+The time of the content can be set back, as tools that keep times do; that of the status cannot."""
+Place = tuple[str, str]
+"""A volume and a path in it."""
+_SHOWN = 3
+
+
+def look_at(folder: Path, ignore: Iterable[Path] = ()) -> Look:
+    """Return the files and links in a folder; what no snapshot takes is left out, as is what cannot be listed.
+
+    Args:
+        ignore: folders, absolute, that are left out as well.
+    """
+    found: Look = {}
+    left_out = {os.fspath(path) for path in ignore}
+    waiting = [(os.fspath(folder), "")]
+    while waiting:
+        path, prefix = waiting.pop()
+        with contextlib.suppress(OSError), os.scandir(path) as entries:
+            for entry in entries:
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if ignored_always(entry.name, is_folder=is_folder):
+                    continue
+                if is_folder:
+                    if entry.path not in left_out:
+                        waiting.append((entry.path, f"{prefix}{entry.name}/"))
+                    continue
+                with contextlib.suppress(OSError):
+                    status = entry.stat(follow_symlinks=False)
+                    found[prefix + entry.name] = (
+                        status.st_size,
+                        status.st_mtime_ns,
+                        status.st_ctime_ns,
+                        status.st_mode,
+                        status.st_ino,
+                    )
+    return found
+
+
+def changes(before: Look, now: Look) -> dict[str, str]:
+    """Return what became of each path that is not as it was: `created`, `changed` or `deleted`.
+
+    >>> changes({"a": (1, 1, 1, 1, 1), "b": (1, 1, 1, 1, 1)}, {"a": (2, 1, 1, 1, 1), "c": (1, 1, 1, 1, 1)})
+    {'a': 'changed', 'c': 'created', 'b': 'deleted'}
+    """
+    found = {path: "changed" if path in before else "created" for path, facts in now.items() if before.get(path) != facts}
+    return found | dict.fromkeys((path for path in before if path not in now), "deleted")
+
+
+_AFTER = {
+    ("created", "deleted"): None,
+    ("created", "changed"): "created",
+    ("deleted", "created"): "changed",
+    ("changed", "created"): "changed",
+}
+"""What two changes of one step after the other come to; otherwise the second counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """Two steps that may run at the same time changed the same files.
+
+    Attributes:
+        first: the steps of which one did it before: one, or those between which there is no telling.
+        second: likewise; where `reads`, the step that read what the first changed.
+    """
+
+    first: tuple[StepName, ...]
+    second: tuple[StepName, ...]
+    places: tuple[Place, ...]
+    reads: bool = False
+
+    def message(self) -> str:
+        """Say it in one sentence."""
+        listed = shown_places(self.places)
+        if self.reads:
+            read = f"{_one_of(self.second)} read {listed}"
+            return f"{read}, which {_one_of(self.first)}, that may run at the same time, changed: what it read is left to chance"
+        return (
+            f"{_one_of(self.first)} and {_one_of(self.second)}, which may run at the same time, both changed {listed}: "
+            "what stays is left to chance"
+        )
+
+    def hint(self) -> str:
+        """Say what to do."""
+        if self.reads:
+            return f"let `{self.second[0]}` follow `{self.first[0]}`, or the other way round"
+        return f"let `{self.second[0]}` follow `{self.first[0]}`, or let each write a file of its own"
+
+
+def shown_places(places: Sequence[Place]) -> str:
+    """Return the first few of some files, and how many more there are.
+
+    >>> shown_places([("workspace", "a"), ("photos", "b")])
+    'a, b (volume photos)'
+    """
+    shown = [path if volume == WORKSPACE else f"{path} (volume {volume})" for volume, path in places[:_SHOWN]]
+    return ", ".join(shown) + (f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else "")
+
+
+def _one_of(steps: tuple[StepName, ...]) -> str:
+    if len(steps) == 1:
+        return f"step `{steps[0]}`"
+    return "one of the steps " + ", ".join(f"`{step}`" for step in steps)
+
+
+@dataclass(slots=True)
+class _Done:
+    """What one step did so far, by volume and path."""
+
+    sure: dict[Place, str | None] = field(default_factory=dict)
+    unsure: dict[Place, tuple[str | None, tuple[StepName, ...]]] = field(default_factory=dict)
+
+
+class FileWatch:
+    """Follows the files of a run's clones.
+
+    Args:
+        folders: the clone of each volume.
+        seen: where steps see each of them.
+        unordered: tells whether two steps may run at the same time.
+        noted: returns the paths that a running step noted as written, as the step saw them.
+        read: the same for those that it read.
+    """
+
+    def __init__(
+        self,
+        folders: Mapping[str, Path],
+        seen: Mapping[str, Path],
+        unordered: Callable[[StepName, StepName], bool],
+        noted: Callable[[StepName], set[str]],
+        read: Callable[[StepName], set[str]] = lambda _: set(),
+    ) -> None:
+        self._folders = folders
+        self._seen = {name: os.path.realpath(path) for name, path in seen.items()}
+        self._unordered = unordered
+        self._noted = noted
+        self._read = read
+        self._readers: dict[Place, list[StepName]] = {}
+        self._looks = {name: look_at(folder) for name, folder in folders.items()}
+        self._running: dict[StepName, None] = {}
+        self._lately: dict[StepName, None] = {}
+        self._done: dict[StepName, _Done] = {}
+        self._past: dict[Place, list[tuple[StepName, ...]]] = {}
+        self._told: set[tuple[Place, frozenset[tuple[StepName, ...]]]] = set()
+
+    def started(self, step: StepName) -> None:
+        """Take note that a step runs."""
+        self._running[step] = None
+        self._lately[step] = None
+        self._done.setdefault(step, _Done())
+
+    def ended(self, step: StepName) -> list[Conflict]:
+        """Look, and take note that a step no longer runs. Return the conflicts that came to light, each file once for a pair of steps."""
+        found = [*self._look(), *self._take_reads(step)]
+        self._running.pop(step, None)
+        self._lately = dict(self._running)
+        return found
+
+    def altered(self, step: StepName) -> list[Place]:
+        """Return the files that a step found and that it changed or removed, as far as is certain."""
+        done = self._done.get(step, _Done())
+        return sorted(place for place, what in done.sure.items() if what in ("changed", "deleted"))
+
+    def report(self, step: StepName) -> dict[str, object]:
+        """Return what a step did, for its file: that of the workspace at the top, that of other volumes by name below `volumes`."""
+        done = self._done.get(step, _Done())
+        volumes: dict[str, dict[str, object]] = {name: _part(done, name) for name in self._folders}
+        top = volumes.pop(WORKSPACE, {})
+        return {**top, "volumes": volumes} if volumes else top
+
+    def _look(self) -> list[Conflict]:
+        pairs: dict[tuple[tuple[StepName, ...], tuple[StepName, ...]], list[Place]] = {}
+        candidates = tuple(self._lately)
+        noted: dict[StepName, set[str]] | None = None
+        for name, folder in self._folders.items():
+            before, self._looks[name] = self._looks[name], look_at(folder)
+            for path, what in changes(before, self._looks[name]).items():
+                place = (name, path)
+                if len(candidates) < 2:
+                    writers: tuple[StepName, ...] = candidates
+                else:
+                    if noted is None:
+                        noted = {step: self._noted(step) for step in candidates}
+                    there = os.path.join(self._seen[name], path)
+                    writers = tuple(step for step in candidates if there in noted[step])
+                for pair in self._take(place, what, candidates, writers):
+                    pairs.setdefault(pair, []).append(place)
+        return [Conflict(first=first, second=second, places=tuple(places)) for (first, second), places in pairs.items()]
+
+    def _take_reads(self, step: StepName) -> list[Conflict]:
+        """Keep what a step read, and return whom of all steps so far this sets against whom."""
+        for path in self._read(step):
+            for name, root in self._seen.items():
+                if path.startswith(root + "/"):
+                    readers = self._readers.setdefault((name, path[len(root) + 1 :]), [])
+                    readers.extend([step] if step not in readers else [])
+        pairs: dict[tuple[StepName, StepName], list[Place]] = {}
+        for place in self._readers.keys() & self._past.keys():
+            writers = [group[0] for group in self._past[place] if len(group) == 1]
+            for reader in self._readers[place]:
+                for writer in writers:
+                    told = (place, frozenset(((writer,), (reader,))))
+                    if reader not in writers and self._unordered(writer, reader) and told not in self._told:
+                        self._told.add(told)
+                        pairs.setdefault((writer, reader), []).append(place)
+        return [
+            Conflict(first=(writer,), second=(reader,), places=tuple(sorted(places)), reads=True)
+            for (writer, reader), places in pairs.items()
+        ]
+
+    def _take(
+        self, place: Place, what: str, candidates: tuple[StepName, ...], writers: tuple[StepName, ...]
+    ) -> list[tuple[tuple[StepName, ...], tuple[StepName, ...]]]:
+        """Keep who changed a path, and return the pairs of steps that this sets against each other."""
+        groups: list[tuple[StepName, ...]] = [(writer,) for writer in writers] or ([candidates] if candidates else [])
+        for writer in writers:
+            sure = self._done[writer].sure
+            sure[place] = _AFTER.get((sure.get(place) or "", what), what)
+        for step in candidates if not writers else ():
+            kind = self._done[step].unsure.get(place, ("", ()))[0]
+            self._done[step].unsure[place] = (_AFTER.get((kind or "", what), what), candidates)
+        found = []
+        past = self._past.setdefault(place, [])
+        for group in groups:
+            for other in past:
+                told = (place, frozenset((other, group)))
+                if told not in self._told and self._apart(other, group):
+                    self._told.add(told)
+                    found.append((other, group))
+            if group not in past:
+                past.append(group)
+        return found
+
+    def _apart(self, one: tuple[StepName, ...], other: tuple[StepName, ...]) -> bool:
+        return all(a != b and self._unordered(a, b) for a in one for b in other)
+
+
+def _part(done: _Done, volume: str) -> dict[str, object]:
+    part: dict[str, object] = {}
+    for kind in ("created", "changed", "deleted"):
+        part[kind] = sorted(path for (name, path), what in done.sure.items() if name == volume and what == kind)
+    unsure = {path: list(steps) for (name, path), (what, steps) in done.unsure.items() if name == volume and what is not None}
+    return {**part, "uncertain": unsure}
+
+
+def write_report(path: Path, report: Mapping[str, object]) -> None:
+    """Write what a step did to files. OSError when it cannot be written."""
+    text = json.dumps(report, ensure_ascii=False, indent=1) + "\n"
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_bytes(text.encode("utf-8", "surrogateescape"))
+    os.replace(part, path)

@@ -1,0 +1,260 @@
+"""What each step did to files, conflicts between parallel steps, originals that changed, the marshal volume's size, snapshots after steps."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kale_nb.engines import engine
+from kale_nb.engines.protocol import Job
+from kale_nb.pipeline.model import MarshalVolume, Retry, StepSettings, Volume
+from kale_nb.runs.events import RunWarning, State, StepFinished
+from tests.engines.making import Seen, make_job, no_process_left
+
+pytestmark = pytest.mark.kernel
+
+
+def run(job: Job) -> tuple[State, Seen]:
+    seen = Seen()
+    with no_process_left():
+        return engine("local").run(job, seen), seen
+
+
+def did(job: Job, step: str) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads((job.directory / "files" / f"{step}.json").read_text())
+    return told
+
+
+def warnings(seen: Seen) -> list[str]:
+    return [event.message for event in seen if isinstance(event, RunWarning)]
+
+
+def test_each_step_is_told_with_the_files_it_created_changed_and_deleted(tmp_path: Path) -> None:
+    job = make_job(
+        tmp_path,
+        {
+            "a": "open('new', 'w').write('1'); open('old', 'a').write('x'); open('gone-soon', 'w').close(); os = __import__('os'); "
+            "os.remove('doomed'); os.remove('gone-soon')",
+            "b": "open('new', 'w').write('22')",
+            "c": "print('nothing')",
+        },
+        {"b": ["a"], "c": ["b"]},
+    )
+    (job.workspace / "old").write_text("o")
+    (job.workspace / "doomed").write_text("d")
+    (job.workspace / "untouched").write_text("u")
+    state, _ = run(job)
+    assert state is State.SUCCEEDED
+    assert did(job, "a") == {"created": ["new"], "changed": ["old"], "deleted": ["doomed"], "uncertain": {}}
+    assert did(job, "b") == {"created": [], "changed": ["new"], "deleted": [], "uncertain": {}}
+    assert did(job, "c") == {"created": [], "changed": [], "deleted": [], "uncertain": {}}
+    assert sorted(os.listdir(job.directory / "files")) == ["a.json", "b.json", "c.json"]
+
+
+WAIT = "import time, os\nwhile len([n for n in os.listdir('.') if n.startswith('go-')]) < 2: time.sleep(0.01)\n"
+"""Until both of two steps are here."""
+BOTH = "open('go-{0}', 'w').close()\n" + WAIT
+
+
+@pytest.mark.parametrize("isolation", ["auto", "none"])
+def test_two_parallel_steps_that_write_one_file_are_a_conflict_that_names_both_and_the_file(
+    tmp_path: Path, isolation: str
+) -> None:
+    both = {
+        name: BOTH.format(name) + f"open('same.csv', 'w').write('{name}')\nopen('{name}.csv', 'w').close()" for name in ("a", "b")
+    }
+    job = make_job(tmp_path, both, jobs=2, isolation=isolation)
+    state, seen = run(job)
+    assert state is State.SUCCEEDED
+    [told] = [line for line in warnings(seen) if "same.csv" in line]
+    assert "`a`" in told
+    assert "`b`" in told
+    assert "a.csv" not in told
+    assert "go-" not in told
+    for name in ("a", "b"):
+        assert did(job, name)["created"] == sorted(
+            [f"go-{name}", f"{name}.csv", *(["same.csv"] if "same.csv" in did(job, name)["created"] else [])]
+        )
+    assert "same.csv" in did(job, "a")["created"] + did(job, "a")["changed"]
+
+
+def test_a_step_that_is_tried_again_on_files_that_its_failed_attempt_changed_is_told(tmp_path: Path) -> None:
+    fails_once = "\nif not os.path.exists('tried {0}'):\n    open('tried {0}', 'w').close()\n    1 / 0"
+    work = {"a": "import os\nopen('rows.csv', 'a').write('more')", "b": "import os\nopen('new', 'w').write('x')"}
+    code = {name: text + fails_once.format(name) for name, text in work.items()}
+    settings = {name: StepSettings(retry=Retry(attempts=1, interval=0.01)) for name in code}
+    job = make_job(tmp_path, code, {"b": ["a"]}, settings)
+    (job.workspace / "rows.csv").write_text("rows ")
+    state, seen = run(job)
+    assert state is State.SUCCEEDED
+    assert (job.directory / "work/rows.csv").read_text() == "rows moremore"
+    assert warnings(seen) == [
+        "step `a` is tried again on the files as its failed attempt left them: it had changed or removed rows.csv"
+    ]
+
+
+def test_a_conflict_is_an_error_on_request(tmp_path: Path) -> None:
+    job = make_job(
+        tmp_path, {n: BOTH.format(n) + f"open('same', 'w').write('{n}')" for n in ("a", "b")}, jobs=2, conflicts="error"
+    )
+    state, seen = run(job)
+    assert state is State.FAILED
+    [failed] = [e for e in seen if isinstance(e, StepFinished) and e.failure is not None]
+    assert failed.failure is not None
+    assert failed.failure.kind == "conflict"
+    assert "same" in failed.failure.message
+
+
+def test_steps_one_after_the_other_may_write_one_file_and_so_may_branches_that_never_meet_one(tmp_path: Path) -> None:
+    code = "open('same', 'a').write('x')"
+    job = make_job(tmp_path, {"a": code, "b": code, "c": "open('other', 'w').close()"}, {"b": ["a"]}, jobs=2)
+    state, seen = run(job)
+    assert state is State.SUCCEEDED
+    assert warnings(seen) == []
+
+
+def test_branches_that_ran_one_after_the_other_by_chance_are_a_conflict_all_the_same(tmp_path: Path) -> None:
+    job = make_job(tmp_path, {"a": "open('same', 'w').write('x')", "b": "open('same', 'a').write('y')"}, jobs=1)
+    _, seen = run(job)
+    [told] = warnings(seen)
+    assert "`a`" in told
+    assert "`b`" in told
+
+
+def test_what_a_program_wrote_beside_another_step_is_told_as_one_of_two(tmp_path: Path) -> None:
+    program = "import subprocess; subprocess.run('echo x > by-program', shell=True)\n"
+    end = "open('end-{0}', 'w').close()\nwhile len([n for n in os.listdir('.') if n.startswith('end-')]) < 2: time.sleep(0.01)\n"
+    job = make_job(tmp_path, {"a": BOTH.format("a") + program + end.format("a"), "b": BOTH.format("b") + end.format("b")}, jobs=2)
+    state, seen = run(job)
+    assert state is State.SUCCEEDED
+    assert warnings(seen) == []
+    assert did(job, "a")["uncertain"] == {"by-program": ["a", "b"]}
+
+
+def test_data_volumes_are_told_by_name(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    job = make_job(tmp_path, {"a": "import os; open(os.environ['KALE_DATA_D'] + '/x', 'w').close()"})
+    job = replace(job, volumes=(Volume(name="d", mount_point="/kale-test/d", source=str(tmp_path / "d")),))
+    state, _ = run(job)
+    assert state is State.SUCCEEDED
+    assert did(job, "a")["volumes"]["d"]["created"] == ["x"]
+    assert did(job, "a")["created"] == []
+
+
+def test_an_original_that_a_step_changed_by_its_absolute_path_is_told_where_nothing_keeps_it_from_that(tmp_path: Path) -> None:
+    job = make_job(tmp_path, {"a": f"open({str(tmp_path / 'workspace/x.csv')!r}, 'w').write('changed')"}, isolation="none")
+    (job.workspace / "x.csv").write_text("x")
+    _, seen = run(job)
+    [told] = warnings(seen)
+    assert "x.csv" in told
+    assert "absolute path" in told
+
+
+def test_an_original_that_nobody_touched_is_not_told(tmp_path: Path) -> None:
+    job = make_job(tmp_path, {"a": "open('x.csv', 'w').write('changed')"}, isolation="none")
+    job = replace(job, output_dir=job.workspace / "out")
+    (job.workspace / "x.csv").write_text("x")
+    _, seen = run(job)
+    assert warnings(seen) == []
+
+
+@pytest.mark.parametrize("first", ["reader", "writer"])
+def test_a_step_that_reads_what_a_parallel_one_writes_is_a_conflict_whichever_is_first(tmp_path: Path, first: str) -> None:
+    """In the notebook the reader comes after the writer; as steps it reads one or the other."""
+    late = "import time, os\nwhile not os.path.exists('done'): time.sleep(0.01)\n"
+    work = {"writer": "open('f.csv', 'w').write('new')", "reader": "print(open('f.csv').read())"}
+    cells = {name: code + "\nopen('done', 'w').close()" if name == first else late + code for name, code in work.items()}
+    job = make_job(tmp_path, {**cells, "bystander": "print(open('other.csv').read())"}, jobs=3)
+    (job.workspace / "f.csv").write_text("old")
+    (job.workspace / "other.csv").write_text("old")
+    state, seen = run(job)
+    assert state is State.SUCCEEDED
+    [told] = warnings(seen)
+    assert told.startswith(
+        "step `reader` read f.csv, which step `writer`, that may run at the same time, changed: what it read is left to"
+    )
+
+
+def test_a_step_may_read_what_one_before_it_wrote_and_what_it_wrote_itself(tmp_path: Path) -> None:
+    code = "open('mine-{0}', 'w').write('x'); print(open('mine-{0}').read(), open('first').read())"
+    job = make_job(
+        tmp_path,
+        {
+            "a": "open('first', 'w').write('1')",
+            "b": code.format("b"),
+            "c": code.format("c"),
+            "d": "open('first', 'a').write('2')",
+        },
+        {"b": ["a"], "c": ["a"], "d": ["b", "c"]},
+        jobs=2,
+    )
+    state, seen = run(job)
+    assert state is State.SUCCEEDED
+    assert warnings(seen) == []
+
+
+@pytest.mark.parametrize("isolation", ["auto", "none"])
+def test_two_parallel_steps_that_write_one_file_of_the_marshal_volume_are_a_conflict_too(tmp_path: Path, isolation: str) -> None:
+    write = "open(os.environ['KALE_MARSHAL'] + '/same', 'w').write('{}')"
+    job = make_job(tmp_path, {n: BOTH.format(n) + write.format(n) for n in ("a", "b")}, jobs=2, isolation=isolation)
+    marshal = MarshalVolume(enabled=True, path="/kale-test/marshal")
+    state, seen = run(replace(job, pipeline=replace(job.pipeline, marshal_volume=marshal)))
+    assert state is State.SUCCEEDED
+    [told] = [line for line in warnings(seen) if "same (volume marshal)" in line]
+    assert "`a`" in told
+    assert "`b`" in told
+    assert set(did(job, "a")["volumes"]) == {"marshal"}
+
+
+@pytest.mark.parametrize("size", ["300Ki", "1Mi"])
+def test_a_marshal_volume_that_overflows_fails_the_step_with_size_and_use(tmp_path: Path, size: str) -> None:
+    code = "import os\nopen(os.environ['KALE_MARSHAL'] + '/big', 'wb').write(os.urandom(3 << 20))"
+    job = make_job(tmp_path, {"a": code, "b": "1"}, {"b": ["a"]})
+    job = replace(job, pipeline=replace(job.pipeline, marshal_volume=MarshalVolume(enabled=True, size=size, path="/kale-test/m")))
+    state, seen = run(job)
+    assert state is State.FAILED
+    failure = seen.end("a").failure
+    assert failure is not None
+    assert failure.kind == "marshal"
+    assert "3.0 MiB" in failure.message
+    assert "`a`" in failure.message
+    assert seen.end("b").state is State.SKIPPED
+
+
+def test_a_step_that_goes_on_filling_the_marshal_volume_is_stopped(tmp_path: Path) -> None:
+    code = "import os, time\nopen(os.environ['KALE_MARSHAL'] + '/big', 'wb').write(os.urandom(3 << 20))\ntime.sleep(60)"
+    job = make_job(tmp_path, {"a": code})
+    job = replace(
+        job, pipeline=replace(job.pipeline, marshal_volume=MarshalVolume(enabled=True, size="1Mi", path="/kale-test/m"))
+    )
+    state, seen = run(job)
+    assert state is State.FAILED
+    failure = seen.end("a").failure
+    assert failure is not None
+    assert failure.kind == "marshal"
+
+
+def test_autosnapshot_keeps_a_snapshot_after_each_step(tmp_path: Path) -> None:
+    from kale_nb.runs.store import snapshot_folder
+    from kale_nb.volumes import SnapshotStore
+
+    job = make_job(tmp_path, {"a": "open('x', 'w').write('1')", "b": "open('x', 'w').write('2')"}, {"b": ["a"]})
+    job = replace(job, pipeline=replace(job.pipeline, autosnapshot=True))
+    _, seen = run(job)
+    store = SnapshotStore(snapshot_folder(job.directory.parent))
+    after = seen.end("a").snapshots["workspace"]
+    assert [entry.path for entry in store.entries(after)] == ["x"]
+    assert after != seen.end("b").snapshots["workspace"]
+
+
+def test_without_a_snapshot_steps_work_in_the_live_folder_with_a_warning(tmp_path: Path) -> None:
+    job = make_job(tmp_path, {"a": "open('x', 'w').write('1')"}, live=True)
+    _, seen = run(job)
+    assert (job.workspace / "x").read_text() == "1"
+    [told] = warnings(seen)
+    assert "stays changed" in told
