@@ -1,0 +1,269 @@
+"""What is emitted: accepted by kfp's own loader and protos, complete, small, quick, and the same every time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kale_nb.compiler import compile_path
+from kale_nb.engines.kfp.compiling import compile_kfp
+from kale_nb.engines.kfp.kubernetes_config import _placement
+from kale_nb.engines.kfp.target import Cleanup, Target
+from kale_nb.engines.kfp.validating import validate
+from kale_nb.pipeline.model import Match, NodeAffinity, StepSettings
+from tests.kfp.sources import EXAMPLES, HERE, compile_text, documents_of, package_of
+
+GOLDENS = Path(__file__).parent / "goldens"
+IMAGE = "%pipeline --image python:3.11"
+MOST = 2500
+"""Bytes of a step, as the documentation says."""
+
+
+def needs_kfp() -> None:
+    pytest.importorskip("kfp.kubernetes", reason="kfp is not installed: pip install 'kale-nb[kfp]'")
+
+
+def executor(spec: dict[str, Any], step: str) -> dict[str, Any]:
+    made: dict[str, Any] = spec["deploymentSpec"]["executors"][f"exec-{step}"]["container"]
+    return made
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda p: p.stem)
+def test_an_example_compiles_to_its_golden(example: Path, monkeypatch: pytest.MonkeyPatch, update_goldens: bool) -> None:
+    monkeypatch.chdir(example.parent)
+    compiled = compile_path(example.name)
+    text = compile_kfp(compiled.pipeline, compiled.stepbooks, HERE).text
+    golden = GOLDENS / f"{example.stem}.yaml"
+    if update_goldens:
+        GOLDENS.mkdir(exist_ok=True)
+        golden.write_text(text, encoding="utf-8")
+    assert golden.read_text(encoding="utf-8") == text, "if the change is meant: pytest tests/kfp --update-goldens"
+
+
+@pytest.mark.parametrize("cleanup", Cleanup, ids=lambda c: c.value)
+@pytest.mark.parametrize("snapshot", [True, False], ids=["snapshot", "no snapshot"])
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda p: p.stem)
+def test_kfp_reads_what_is_written(example: Path, snapshot: bool, cleanup: Cleanup) -> None:
+    needs_kfp()
+    compiled = compile_path(example, carry=not snapshot)
+    validate(
+        compile_kfp(compiled.pipeline, compiled.stepbooks, Target(image="python:3.11", snapshot=snapshot, cleanup=cleanup)).text
+    )
+
+
+EVERYTHING = f"""# notebook metadata: {{"kubeflow_notebook": {{"service_account": "runner", "marshal_volume": true, "marshal_volume_size": "10Gi",
+ "marshal_path": "/data/marshal", "steps_defaults": {{"node_affinity": [{{"match": [{{"key": "zone", "operator": "In", "values": ["a", "b"]}}],
+ "weight": 5}}], "tolerations": [{{"key": "gpu", "operator": "Exists"}}]}}, "volumes": [
+ {{"name": "raw", "mount_point": "/raw", "type": "pvc", "sub_path": "2024"}},
+ {{"name": "scratch", "mount_point": "/scratch", "size": 5, "size_type": "Gi", "storage_class": "fast", "access_mode": "ReadWriteMany"}},
+ {{"name": "pv-7", "mount_point": "/old", "type": "pv", "size": "1Ti"}}]}}}}
+
+{IMAGE} --description "All of it"
+
+%%step load --image me/load:1 --cpu 2 --memory 4Gi --limit cpu=4 --limit memory=8Gi --limit nvidia.com/gpu=1
+x = 1
+
+# tags: step:train, prev:load, label:team:blue, annotation:owner:me, env:MODE:fast, secret:s:token:TOKEN, config-map:c:mode:CM, secret-files:certs:/certs, config-map-files:conf:/conf, node-selector:disk:ssd, toleration:spot=yes:NoExecute:60, pull-secret:registry, pull-policy:Always, run-as-user:1000, run-as-group:100, retries:3, retry-interval:5s, timeout:10m, report:disabled
+y = x + 1""".replace("\n ", " ")
+
+
+def test_every_mark_is_emitted(tmp_path: Path) -> None:
+    spec, settings = documents_of(EVERYTHING, tmp_path)
+    assert spec["pipelineInfo"] == {"name": "nb", "description": "All of it"}
+    load, train = executor(spec, "load"), executor(spec, "train")
+    assert (load["image"], train["image"]) == ("me/load:1", "python:3.11")
+    assert load["resources"] == {
+        "resourceCpuLimit": "4",
+        "resourceCpuRequest": "2",
+        "resourceMemoryLimit": "8Gi",
+        "resourceMemoryRequest": "4Gi",
+        "accelerator": {"resourceType": "nvidia.com/gpu", "resourceCount": "1"},
+    }
+    assert {e["name"]: e["value"] for e in train["env"]} == {
+        "HOME": "/home/jovyan",
+        "KALE_WORKSPACE": "/home/jovyan",
+        "KALE_DATA_RAW": "/raw",
+        "KALE_DATA_SCRATCH": "/scratch",
+        "KALE_DATA_PV_7": "/old",
+        "KALE_MARSHAL": "/data/marshal",
+        "MODE": "fast",
+    }
+    tasks = spec["root"]["dag"]["tasks"]
+    assert tasks["train"]["dependentTasks"] == ["load"]
+    assert tasks["train"]["retryPolicy"] == {
+        "maxRetryCount": 3,
+        "backoffDuration": "5s",
+        "backoffFactor": 2.0,
+        "backoffMaxDuration": "300s",
+    }
+    assert set(spec["components"]["comp-load"]["outputDefinitions"]["artifacts"]) == {"report", "metrics"}
+    assert set(spec["components"]["comp-train"]["outputDefinitions"]["artifacts"]) == {"metrics"}
+    affinity = [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a", "b"]}], "weight": 5}]
+    anywhere = {"key": "gpu", "operator": "Exists"}
+    mounts = [
+        {
+            "mountPath": path,
+            "pvcNameParameter": {"taskOutputParameter": {"outputParameterKey": "name", "producerTask": f"create-{made}"}},
+        }
+        for path, made in [
+            ("/home/jovyan", "volume-1"),
+            ("/scratch", "volume-2"),
+            ("/old", "volume-3"),
+            ("/data/marshal", "marshal-volume"),
+        ]
+    ]
+    raw = {"mountPath": "/raw", "pvcNameParameter": {"runtimeValue": {"constant": "raw"}}, "subPath": "2024"}
+    assert settings["exec-load"] == {
+        "pvcMount": [mounts[0], raw, *mounts[1:]],
+        "nodeAffinity": affinity,
+        "tolerations": [anywhere],
+    }
+    assert settings["exec-train"] == {
+        "pvcMount": [mounts[0], raw, *mounts[1:]],
+        "nodeAffinity": affinity,
+        "tolerations": [
+            anywhere,
+            {"key": "spot", "operator": "Equal", "value": "yes", "effect": "NoExecute", "tolerationSeconds": "60"},
+        ],
+        "activeDeadlineSeconds": "1200",
+        "imagePullPolicy": "Always",
+        "imagePullSecret": [{"secretName": "registry"}],
+        "nodeSelector": {"labels": {"disk": "ssd"}},
+        "podMetadata": {"annotations": {"owner": "me"}, "labels": {"team": "blue"}},
+        "securityContext": {"runAsUser": "1000", "runAsGroup": "100"},
+        "secretAsEnv": [{"secretName": "s", "keyToEnv": [{"envVar": "TOKEN", "secretKey": "token"}], "optional": False}],
+        "configMapAsEnv": [{"configMapName": "c", "keyToEnv": [{"envVar": "CM", "configMapKey": "mode"}], "optional": False}],
+        "secretAsVolume": [{"secretName": "certs", "mountPath": "/certs", "optional": False}],
+        "configMapAsVolume": [{"configMapName": "conf", "mountPath": "/conf", "optional": False}],
+    }
+    inputs = spec["root"]["inputDefinitions"]["parameters"]
+    assert inputs["kale_volume_2_size"]["defaultValue"] == "5Gi"
+    assert inputs["kale_volume_2_class"]["defaultValue"] == "fast"
+    assert inputs["kale_volume_2_access_modes"]["defaultValue"] == ["ReadWriteMany"]
+    assert inputs["kale_marshal_size"]["defaultValue"] == "10Gi"
+    assert inputs["kale_volume_3_class"]["defaultValue"] == ""
+    assert tasks["create-volume-3"]["inputs"]["parameters"]["volume_name"] == {"runtimeValue": {"constant": "pv-7"}}
+    needs_kfp()
+    validate(package_of(EVERYTHING, tmp_path).text)
+
+
+def test_the_volume_at_the_workspaces_place_is_the_workspace(tmp_path: Path) -> None:
+    text = (
+        '# notebook metadata: {"kubeflow_notebook": {"docker_image": "i", "volumes": [{"annotations": [{"key": "a/b", "value": "c"}], '
+        '"mount_point": "/home/jovyan", "name": "workspace-me", "size": 6, "size_type": "Gi", "type": "clone"}]}}\n\n%%step load\nx = 1'
+    )
+    [claim] = package_of(text, tmp_path).plan.claims
+    assert (claim.task, claim.use, claim.name, claim.size) == ("create-volume-1", "workspace", "workspace-me", "6Gi")
+    assert claim.annotations == {"a/b": "c"}
+
+
+def test_only_steps_without_volumes_are_cached(tmp_path: Path) -> None:
+    text = f"{IMAGE}\n\n%%step load --cache enabled\nx = 1\n\n%%step show --after load\nprint(x)"
+    spec, _ = documents_of(text, tmp_path)
+    assert [t["cachingOptions"] for t in spec["root"]["dag"]["tasks"].values()] == [{}] * 3
+    spec, _ = documents_of(text, tmp_path, Target(snapshot=False))
+    tasks = spec["root"]["dag"]["tasks"]
+    assert (tasks["load"]["cachingOptions"], tasks["show"]["cachingOptions"]) == ({"enableCache": True}, {})
+
+
+def wide(steps: int) -> str:
+    parts = [f"{IMAGE} --name wide", "%%parameters\nn = 3\nname = 'x'\nratio = 0.5"]
+    parts += [
+        f"%%step step_{i}{f' --after step_{i - 1}' if i else ''}\nx_{i} = {f'x_{i - 1}' if i else 'n'} + 1" for i in range(steps)
+    ]
+    return "\n\n".join(parts)
+
+
+def test_a_hundred_steps_are_small_and_quick_and_need_no_kfp(tmp_path: Path) -> None:
+    compiled = compile_text(wide(100), tmp_path)
+    compile_kfp(compiled.pipeline, compiled.stepbooks, HERE)  # imports
+    started = time.process_time()
+    text = compile_kfp(compiled.pipeline, compiled.stepbooks, HERE).text
+    took = time.process_time() - started
+    assert took < 1
+    assert len(text.encode()) / 100 <= MOST
+    again = compile_text(wide(101), tmp_path)
+    step = len(compile_kfp(again.pipeline, again.stepbooks, HERE).text) - len(text)
+    assert step <= MOST
+    code = "import sys; from kale_nb.engines.kfp import compiling, checks; sys.exit(any(m in sys.modules for m in ('kfp', 'kubernetes', 'google.protobuf')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_text_is_the_same_with_and_without_the_c_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = f'{IMAGE} --description "grüße: {{x}} # é \U0001f600 \'q\'"\n\n%%parameters\nname = "a: b\\n\\tc \\\\ ü \U0001f600"\n\n%%step load --env A="x: y #"\nx = name'
+    with_c = package_of(text, tmp_path).text
+    monkeypatch.delattr(yaml, "CSafeDumper", raising=False)
+    assert package_of(text, tmp_path).text == with_c
+    assert (
+        next(iter(yaml.safe_load_all(with_c)))["root"]["inputDefinitions"]["parameters"]["name"]["defaultValue"]
+        == "a: b\n\tc \\ ü \U0001f600"
+    )
+
+
+def test_two_compiles_in_two_processes_give_the_same_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "nb.ipynb"
+    compile_text(EVERYTHING, tmp_path)
+    code = (
+        "import sys; from kale_nb.compiler import compile_path; from kale_nb.engines.kfp.compiling import compile_kfp; "
+        "from kale_nb.engines.kfp.target import Target; c = compile_path(sys.argv[1]); "
+        "sys.stdout.write(compile_kfp(c.pipeline, c.stepbooks, Target()).text)"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code, str(path)], env={"PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(found) == 1
+
+
+def test_a_step_too_large_to_embed_is_refused_with_its_size(tmp_path: Path) -> None:
+    import random
+
+    from kale_nb.diagnostics import CompileError
+
+    noise = random.Random(1).randbytes(90_000).hex()
+    text = f"{IMAGE}\n\n%%step load\nx = '{noise}'"
+    package_of(text, tmp_path)
+    with pytest.raises(CompileError) as caught:
+        package_of(text, tmp_path, Target(snapshot=False))
+    [found] = caught.value.diagnostics
+    assert found.rule.code == "KN711"
+    assert "98,304 fit" in found.message
+
+
+def test_a_node_is_asked_for_in_every_alternative(tmp_path: Path) -> None:
+    _, settings = documents_of("%%step one\nx = 1", tmp_path, Target(image="x", node="n1"))
+    here = [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]
+    assert settings["exec-one"]["nodeAffinity"] == [{"matchFields": here}]
+    zone, disk = Match(key="zone", operator="In", values=("a",)), Match(key="disk", operator="Exists")
+    asked = StepSettings(node_affinity=(NodeAffinity(match=(zone,)), NodeAffinity(match=(disk,), weight=5)))
+    one, two = _placement(asked, "n1")["nodeAffinity"]
+    assert one == {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}], "matchFields": here}
+    assert two == {"matchExpressions": [{"key": "disk", "operator": "Exists"}], "weight": 5}
+    alone, more = _placement(StepSettings(node_affinity=asked.node_affinity[1:]), "n1")["nodeAffinity"]
+    assert (alone, more) == (two, {"matchFields": here})
+
+
+def test_a_workspace_may_be_a_folder_of_its_volume(tmp_path: Path) -> None:
+    text = (
+        '# notebook metadata: {"kubeflow_notebook": {"volumes": [{"name": "home", "mount_point": "/home/jovyan", "type": "clone", '
+        '"sub_path": "users/ana"}]}}\n\n%%step one\nx = 1'
+    )
+    spec, settings = documents_of(text, tmp_path)
+    [mount] = settings["exec-one"]["pvcMount"]
+    assert (mount["mountPath"], mount["subPath"]) == ("/home/jovyan", "users/ana")
+    env = spec["deploymentSpec"]["executors"]["exec-one"]["container"]["env"]
+    assert {"name": "HOME", "value": "/home/jovyan"} in env
+
+
+def test_home_may_be_another_volume_than_the_workspace(tmp_path: Path) -> None:
+    spec, _ = documents_of("%%step one\nx = 1", tmp_path, Target(image="x", mount="/data", home="/home/jovyan"))
+    env = {e["name"]: e["value"] for e in spec["deploymentSpec"]["executors"]["exec-one"]["container"]["env"]}
+    assert env == {"HOME": "/home/jovyan", "KALE_WORKSPACE": "/data"}
