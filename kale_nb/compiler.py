@@ -1,6 +1,7 @@
 """The compiler's face: a path goes in, a `Compiled` or all diagnostics come out. Pure but for reading the source file.
 
-`write_compiled` and `read_compiled` are the file form: a folder with `pipeline.json` and one notebook a step in `steps/`.
+`write_compiled` and `read_compiled` are the file form: a pipeline file and one notebook a step. `kale compile` writes a folder with
+`pipeline.json` and `steps/`; nbconvert writes `NAME.kale.json` with `NAME_files/steps/` beside it. The files' texts are the same.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from kale_nb.scripts.traced import Script
 
 PIPELINE_FILE = "pipeline.json"
+PIPELINE_SUFFIX = ".kale.json"
+"""How the name of a pipeline file ends that has no folder of its own."""
 STEPS_FOLDER = "steps"
 
 
@@ -74,7 +77,7 @@ def check(path: str | Path, *, pipeline: str | None = None) -> Checked:
 
 def check_source(source: Source) -> Checked:
     """Find everything there is to say about a source that was read."""
-    _, lowered = _lower(source)
+    _, lowered = _lower(read_marks(source))
     return Checked(pipeline=lowered.pipeline, diagnostics=lowered.diagnostics)
 
 
@@ -101,7 +104,19 @@ def compile_path(path: str | Path, *, pipeline: str | None = None, carry: bool =
 
 def compile_notebook(path: str | Path) -> Compiled:
     """Compile a notebook. CompileError with all diagnostics when it has errors, SourceError when it cannot be read."""
-    marked, lowered = _lower(read_notebook(path))
+    return compile_source(read_notebook(path))
+
+
+def compile_source(source: Source, *, name: str | None = None) -> Compiled:
+    """Compile a notebook that was read. CompileError with all diagnostics when it has errors.
+
+    Args:
+        name: of the pipeline, instead of the one that the notebook gives.
+    """
+    marked, findings = read_marks(source)
+    if name:
+        marked = replace(marked, settings=replace(marked.settings, name=name))
+    marked, lowered = _lower((marked, findings))
     if lowered.pipeline is None or has_errors(lowered.diagnostics):
         raise CompileError(lowered.diagnostics)
     return Compiled(
@@ -109,8 +124,8 @@ def compile_notebook(path: str | Path) -> Compiled:
     )
 
 
-def _lower(source: Source) -> tuple[Marked, Lowered]:
-    marked, findings = read_marks(source)
+def _lower(read: tuple[Marked, tuple[Diagnostic, ...]]) -> tuple[Marked, Lowered]:
+    marked, findings = read
     lowered = lower(marked)
     found = (*findings, *lowered.diagnostics)
     if has_errors(found):
@@ -122,6 +137,16 @@ def _lower(source: Source) -> tuple[Marked, Lowered]:
     return marked, replace(lowered, diagnostics=tuple(ordered))
 
 
+def pipeline_text(pipeline: Pipeline) -> str:
+    """Return the text of a pipeline file."""
+    return json.dumps(codec.to_json(pipeline), ensure_ascii=False, indent=1) + "\n"
+
+
+def stepbook_text(book: Stepbook) -> str:
+    """Return the text of a stepbook's file."""
+    return json.dumps(book.notebook, ensure_ascii=False, indent=1) + "\n"
+
+
 def write_compiled(compiled: Compiled, directory: str | Path) -> Path:
     """Write pipeline file and stepbooks into `directory`, made if missing, and return the pipeline file. Stepbooks of an older
     compile that are no steps any more are removed."""
@@ -131,12 +156,12 @@ def write_compiled(compiled: Compiled, directory: str | Path) -> Path:
     kept = set()
     for book in compiled.stepbooks:
         kept.add(f"{book.step}.ipynb")
-        _replace(steps / f"{book.step}.ipynb", json.dumps(book.notebook, ensure_ascii=False, indent=1) + "\n")
+        _replace(steps / f"{book.step}.ipynb", stepbook_text(book))
     for old in steps.glob("*.ipynb"):
         if old.name not in kept:
             old.unlink()
     target = folder / PIPELINE_FILE
-    _replace(target, json.dumps(codec.to_json(compiled.pipeline), ensure_ascii=False, indent=1) + "\n")
+    _replace(target, pipeline_text(compiled.pipeline))
     return target
 
 
@@ -149,23 +174,72 @@ def _replace(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def is_compiled(path: str | Path) -> bool:
+    """Tell whether a path is that of a compiled pipeline: the folder that `kale compile` wrote, or a pipeline file of any name."""
+    file = Path(path)
+    if file.is_dir():
+        return (file / PIPELINE_FILE).is_file()
+    if file.suffix != ".json" or not file.is_file():
+        return False
+    if file.name == PIPELINE_FILE or file.name.endswith(PIPELINE_SUFFIX):
+        return True
+    try:
+        with file.open(encoding="utf-8") as stream:
+            return f'"format": "{codec.FORMAT.rpartition("/")[0]}/' in stream.read(200)
+    except (OSError, ValueError):
+        return False
+
+
 def read_compiled(path: str | Path) -> Compiled:
-    """Read the file form: a folder, or its `pipeline.json`. SourceError when it is not one or is damaged."""
+    """Read the file form: the folder that `kale compile` wrote, or a pipeline file with its stepbooks beside it. SourceError when it is
+    not one or is damaged."""
     file = Path(path)
     if file.is_dir():
         file = file / PIPELINE_FILE
+    again = "compile the notebook again: kale compile NOTEBOOK"
     try:
         pipeline = codec.from_json(json.loads(file.read_text(encoding="utf-8")))
-        books = tuple(
-            Stepbook(
-                step=s.name, notebook=json.loads((file.parent / STEPS_FOLDER / f"{s.name}.ipynb").read_text(encoding="utf-8"))
+        folder = _steps_folder(file, pipeline)
+        if folder is None:
+            raise SourceError(
+                f"the stepbooks of {file} are not beside it, in {_own_folder(file)}",
+                hint=f"keep the files of a pipeline together, or {again}",
             )
+        books = tuple(
+            Stepbook(step=s.name, notebook=json.loads((folder / f"{s.name}.ipynb").read_text(encoding="utf-8")))
             for s in pipeline.steps
         )
     except FileNotFoundError as error:
-        raise SourceError(f"{error.filename} is missing", hint="compile the notebook again: kale compile NOTEBOOK") from None
+        raise SourceError(f"{error.filename} is missing", hint=again) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SourceError(
-            f"{file} is not a compiled pipeline: {error}", hint="compile the notebook again: kale compile NOTEBOOK"
-        ) from error
+        raise SourceError(f"{file} is not a compiled pipeline: {error}", hint=again) from error
     return Compiled(pipeline=pipeline, stepbooks=books)
+
+
+def _steps_folder(file: Path, pipeline: Pipeline) -> Path | None:
+    """Find the stepbooks of a pipeline file: where `kale compile` and nbconvert put them, else wherever near it those of this very
+    pipeline are, since nbconvert lets its users choose (`NbConvertApp.output_files_dir`, a zip file without folders)."""
+    beside = file.parent
+    steps = beside / STEPS_FOLDER
+    if file.name == PIPELINE_FILE and steps.is_dir():
+        return steps
+    likely = [_own_folder(file), steps, beside, *sorted(beside.glob(f"*/{STEPS_FOLDER}")), *beside.glob(f"*/*/{STEPS_FOLDER}")]
+    return next((folder for folder in likely if _holds(folder, pipeline)), None)
+
+
+def _own_folder(file: Path) -> Path:
+    if file.name == PIPELINE_FILE:
+        return file.parent / STEPS_FOLDER
+    return file.parent / f"{file.name.removesuffix('.json').removesuffix('.kale')}_files" / STEPS_FOLDER
+
+
+def _holds(folder: Path, pipeline: Pipeline) -> bool:
+    expected = {"pipeline": pipeline.name, "source": pipeline.source}
+    try:
+        for step in pipeline.steps:
+            notebook = json.loads((folder / f"{step.name}.ipynb").read_text(encoding="utf-8"))
+            if notebook["metadata"]["kale"] != {"step": step.name, **expected}:
+                return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return True

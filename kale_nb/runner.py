@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,12 +18,16 @@ from typing import TYPE_CHECKING
 from kale_nb.engines import engine as engine_named
 from kale_nb.engines.protocol import Engine, Job
 from kale_nb.errors import KaleError, UsageError
-from kale_nb.names import StepName
+from kale_nb.names import RunId, StepName
 from kale_nb.pipeline import codec, order
-from kale_nb.pipeline.model import Pipeline
-from kale_nb.pipeline.params import check_value, to_source
-from kale_nb.runs.events import Event, Observer, RunStarted, RunWarning, State
-from kale_nb.runs.process import this_process
+from kale_nb.pipeline.model import Pipeline, Volume
+from kale_nb.pipeline.params import check_value, parse_value, to_source
+from kale_nb.pipeline.volumes import merged, with_volumes
+from kale_nb.process import this_process
+from kale_nb.results.reuse import Reuse, bring
+from kale_nb.results.tidying import VARIABLE, read_budget, tidy
+from kale_nb.runs.environment import Environment, noted, this_environment
+from kale_nb.runs.events import Event, Observer, OldClonesRemoved, RunStarted, RunWarning, State
 from kale_nb.runs.record import ENDED, RunRecord, StepRecord
 from kale_nb.runs.recorder import Recorder
 from kale_nb.runs.store import open_store, run_id
@@ -45,6 +50,17 @@ class RunOptions:
         output_dir: where executed stepbooks are put as well.
         workspace: the folder that the run gets a clone of; None takes the folder of the notebook.
         runs_dir: where the run's folder is made; None takes `.kale/runs` of the workspace.
+        snapshots: the snapshot that a volume is cloned from, by volume (`workspace` is one); of the others a new one is taken.
+        origins: the snapshots that it all began with, by volume, where those of `snapshots` were taken in the middle of a run.
+        repeats: the run of which this one is a repetition.
+        reuse: steps that do not run because an earlier run's outcome of them is taken; `until` is then of no account.
+        cwd: the notebook's folder relative to the workspace; None finds out.
+        notices: warnings that belong into the record of the run.
+        volumes: data volumes to add, or to put in the place of those of the same name, their sources absolute or relative to the notebook.
+        folders: folder of this machine for a data volume, by the volume's name.
+        live: run in the workspace itself instead of a clone.
+        isolation: whether steps see volumes at their own paths: `auto` where the machine allows it, `mount` or not at all, `none` never.
+        conflicts: what it is when two steps that may run at the same time write one file: `warning` or `error`.
         empty: run in an empty folder instead of a clone; for stepbooks that carry their code.
         max_bytes: refuse to clone a workspace larger than this.
     """
@@ -56,6 +72,17 @@ class RunOptions:
     output_dir: Path | None = None
     workspace: Path | None = None
     runs_dir: Path | None = None
+    snapshots: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
+    repeats: RunId | None = None
+    reuse: Reuse | None = None
+    cwd: Path | None = None
+    notices: tuple[str, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    live: bool = False
+    isolation: str = "auto"
+    conflicts: str = "warning"
     empty: bool = False
     max_bytes: int = 4 * 1024**3
     engine: str = "local"
@@ -69,12 +96,16 @@ class Plan:
         workspace: absolute.
         cwd: the notebook's folder relative to the workspace.
         steps: the steps to run, closed under predecessors, in source order.
+        volumes: the data volumes, their sources absolute.
+        live: the run works in the workspace itself.
     """
 
     workspace: Path
     cwd: Path
     steps: tuple[StepName, ...]
     params: Mapping[str, object]
+    volumes: tuple[Volume, ...] = ()
+    live: bool = False
 
 
 def plan(pipeline: Pipeline, options: RunOptions) -> Plan:
@@ -85,9 +116,11 @@ def plan(pipeline: Pipeline, options: RunOptions) -> Plan:
     _refuse_runs_in_clones(workspace, _absolute(options.runs_dir))
     return Plan(
         workspace=workspace,
-        cwd=cwd,
-        steps=steps_until(pipeline, options.until),
+        cwd=cwd if options.cwd is None else options.cwd,
+        steps=steps_until(pipeline, options.until) if options.reuse is None else options.reuse.rerun,
         params=checked_params(pipeline, options.params),
+        volumes=_volumes(pipeline, options),
+        live=options.live,
     )
 
 
@@ -108,28 +141,80 @@ def run(
     chosen = engine if engine is not None else engine_named(options.engine)
     store = open_store(planned.workspace, _absolute(options.runs_dir))
     directory = store.create(compiled.pipeline.name)
-    recorder = Recorder(_first_record(compiled.pipeline, planned, options, directory, chosen.name))
+    environment = this_environment()
+    recorder = Recorder(_first_record(compiled.pipeline, planned, options, directory, chosen.name, environment))
     try:
-        write_plan(compiled, directory)
-        if options.empty:
-            (directory / "empty").mkdir()
-            planned = replace(planned, workspace=directory / "empty", cwd=Path())
-        chosen.run(_job(compiled, planned, options, directory), _fan_out(recorder, observers, store.notice))
+        write_plan(_as_asked(compiled, options), directory)
+        with noted(environment, planned.workspace, directory):
+            if options.empty:
+                (directory / "empty").mkdir()
+                planned = replace(planned, workspace=directory / "empty", cwd=Path())
+            if options.reuse is not None:
+                bring(options.reuse, directory)
+            notices = (*filter(None, [store.notice]), *options.notices)
+            chosen.run(_job(compiled, planned, options, directory), _fan_out(recorder, observers, notices))
     except KeyboardInterrupt:
-        recorder.close(State.CANCELLED, time.time())
+        if not recorder.record.left:
+            recorder.close(State.CANCELLED, time.time())
         raise
     except BaseException as error:
         recorder.close(
             State.FAILED, time.time(), error.message if isinstance(error, KaleError) else f"{type(error).__name__}: {error}"
         )
         raise
-    if recorder.record.state not in ENDED:
+    if recorder.record.state not in ENDED and not recorder.record.left:
         recorder.close(State.CANCELLED, time.time(), "the engine stopped without saying how the run ended")
     if not recorder.flush():
         message = f"the run record in {directory} is not complete: {recorder.problem}"
         for observer in observers:
             observer(RunWarning(time=time.time(), message=message))
+    _tidy(recorder.record, observers)
     return recorder.record
+
+
+def _tidy(record: RunRecord, observers: Sequence[Observer]) -> None:
+    """Remove what older runs left when it is too much, and tell."""
+    if record.clone is None:
+        return
+    told: Event | None = None
+    try:
+        budget = read_budget(os.environ.get(VARIABLE, ""))
+    except ValueError as error:
+        told = RunWarning(time=time.time(), message=f"old runs are not tidied up, for {VARIABLE} cannot be read: {error}")
+    else:
+        done = None if budget is None else tidy(record, budget)
+        if done is not None:
+            runs = tuple(RunId(run) for run in done.clones)
+            told = OldClonesRemoved(time=time.time(), runs=runs, snapshots=done.snapshots, bytes=done.bytes)
+    if told is not None:
+        for observer in observers:
+            observer(told)
+
+
+def _volumes(pipeline: Pipeline, options: RunOptions) -> tuple[Volume, ...]:
+    """Return the pipeline's volumes with those of the options. UsageError for a name that is no volume, a folder that is none, and two
+    volumes at one place."""
+    notebook = Path(pipeline.source)
+    known = notebook.exists() or (notebook.is_absolute() and notebook.parent.is_dir())  # of a run done again it may be gone
+    home = notebook.absolute().parent if known else Path.cwd()
+    volumes = with_volumes(pipeline.volumes, options.volumes, _folders(options), home)
+    for volume in volumes:
+        if volume.source is not None and volume.name not in options.snapshots and not Path(volume.source).is_dir():
+            raise UsageError(
+                f"the volume {volume.name} is to be {volume.source}, which is no folder",
+                hint=f"name another with --volume {volume.name}=./folder",
+            )
+    return volumes
+
+
+def _folders(options: RunOptions) -> dict[str, str]:
+    return {name: str(folder.absolute()) for name, folder in options.folders.items()}
+
+
+def _as_asked(compiled: Compiled, options: RunOptions) -> Compiled:
+    """Return what was compiled with the volumes that it runs with, so that the run can be done again with them."""
+    volumes = merged(compiled.pipeline.volumes, options.volumes, _folders(options))
+    return replace(compiled, pipeline=replace(compiled.pipeline, volumes=volumes))
 
 
 def steps_until(pipeline: Pipeline, until: Iterable[str] = ()) -> tuple[StepName, ...]:
@@ -156,6 +241,21 @@ def checked_params(pipeline: Pipeline, given: Mapping[str, object]) -> dict[str,
             raise no_such_param(pipeline, name)
         checked[name] = check_value(params[name], value)
     return checked
+
+
+def read_params(pipeline: Pipeline, texts: Iterable[str]) -> dict[str, object]:
+    """Return the values of `NAME=VALUE` texts, as their parameters' types; UsageError for a text that is none of them."""
+    params = {param.name: param for param in pipeline.params}
+    values: dict[str, object] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not equals:
+            raise UsageError(f"-p {text!r} has no value", hint=f"write -p {name or 'NAME'}=VALUE")
+        if name not in params:
+            raise no_such_param(pipeline, name)
+        values[name] = parse_value(params[name], value)
+    return values
 
 
 def no_such_param(pipeline: Pipeline, name: str) -> UsageError:
@@ -209,14 +309,19 @@ def _refuse_runs_in_clones(workspace: Path, runs_dir: Path | None) -> None:
 
 def write_plan(compiled: Compiled, directory: Path) -> None:
     """Write what will run into the run's folder: `pipeline.json` and `stepbooks/<step>.ipynb`."""
-    (directory / "pipeline.json").write_text(
-        json.dumps(codec.to_json(compiled.pipeline), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-    )
+    (directory / "pipeline.json").write_bytes(_spell(codec.to_json(compiled.pipeline)))
     folder = directory / "stepbooks"
     folder.mkdir()
     for stepbook in compiled.stepbooks:
-        text = json.dumps(stepbook.notebook, ensure_ascii=False, indent=1) + "\n"
-        (folder / f"{stepbook.step}.ipynb").write_text(text, encoding="utf-8")
+        (folder / f"{stepbook.step}.ipynb").write_bytes(_spell(stepbook.notebook))
+
+
+def _spell(value: object) -> bytes:
+    """Return a value as JSON that people can read; with escapes where it holds bytes of a path that are no text."""
+    try:
+        return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode("utf-8")
+    except UnicodeEncodeError:
+        return (json.dumps(value, indent=1) + "\n").encode("ascii")
 
 
 def _job(compiled: Compiled, planned: Plan, options: RunOptions, directory: Path) -> Job:
@@ -232,39 +337,56 @@ def _job(compiled: Compiled, planned: Plan, options: RunOptions, directory: Path
         jobs=options.jobs,
         fail_fast=options.fail_fast,
         max_bytes=options.max_bytes,
+        volumes=planned.volumes,
+        live=options.live,
+        isolation=options.isolation,
+        conflicts=options.conflicts,
         output_dir=_absolute(options.output_dir),
+        snapshots=options.snapshots,
     )
 
 
-def _first_record(pipeline: Pipeline, planned: Plan, options: RunOptions, directory: Path, engine: str) -> RunRecord:
+def _first_record(
+    pipeline: Pipeline, planned: Plan, options: RunOptions, directory: Path, engine: str, environment: Environment
+) -> RunRecord:
     source = Path(pipeline.source).absolute()
     return RunRecord(
         id=run_id(directory),
         pipeline=pipeline.name,
         directory=directory,
         started=time.time(),
-        steps=tuple(
-            StepRecord(name=step.name, state=State.PENDING if step.name in planned.steps else State.SKIPPED)
-            for step in pipeline.steps
-        ),
+        steps=tuple(_first_step(step.name, planned, options.reuse, directory) for step in pipeline.steps),
         source=str(source) if source.exists() else pipeline.source,
         source_sha256=pipeline.source_sha256,
         params={name: to_source(value) for name, value in planned.params.items()},
         until=tuple(StepName(name) for name in options.until),
         workspace=planned.workspace,
         output_dir=_absolute(options.output_dir),
+        origins=options.origins,
+        repeats=options.repeats,
+        environment=environment.fingerprint,
         engine=engine,
         writer=this_process(),
     )
 
 
-def _fan_out(recorder: Recorder, observers: Sequence[Observer], notice: str | None) -> Observer:
+def _first_step(name: StepName, planned: Plan, reuse: Reuse | None, directory: Path) -> StepRecord:
+    if reuse is not None:
+        for known in reuse.steps:
+            if known.name == name:
+                executed = directory / "executed" / f"{name}.ipynb" if known.executed is not None else None
+                return replace(known, executed=executed, reused=known.reused or reuse.run)
+    return StepRecord(name=name, state=State.PENDING if name in planned.steps else State.SKIPPED)
+
+
+def _fan_out(recorder: Recorder, observers: Sequence[Observer], notices: Sequence[str]) -> Observer:
     def observe(event: Event) -> None:
         recorder(event)
         for observer in observers:
             observer(event)
-        if notice is not None and isinstance(event, RunStarted):
-            observe(RunWarning(time=event.time, message=notice))
+        if isinstance(event, RunStarted):
+            for notice in notices:
+                observe(RunWarning(time=event.time, message=notice))
 
     return observe
 
