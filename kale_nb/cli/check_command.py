@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from kale_nb.cli import messages
 from kale_nb.cli.options import add_pipeline_option
-from kale_nb.cli.style import Style
 from kale_nb.diagnostics import Severity, has_errors
 from kale_nb.errors import KaleError
+from kale_nb.report.findings import counted, painted
+from kale_nb.report.style import Style
 
 if TYPE_CHECKING:
     from kale_nb.compiler import Checked
@@ -65,13 +66,13 @@ def _lines(path: str, checked: Checked) -> list[str]:
     from kale_nb.cli.plan import graph_lines
 
     style = Style(sys.stdout)
-    lines = [messages.painted(d, style) for d in checked.diagnostics]
+    lines = [painted(d, style) for d in checked.diagnostics]
     pipeline = checked.pipeline
     if pipeline is not None:
         count = len(pipeline.steps)
         lines.append(f"{path}: pipeline {style.paint(pipeline.name, 'bold')}, {count} step{'s' if count != 1 else ''}")
         lines.extend(graph_lines(pipeline, style))
-    lines.append(f"{path}: {messages.counted(checked.diagnostics)}")
+    lines.append(f"{path}: {counted(checked.diagnostics)}")
     return lines
 
 

@@ -31,6 +31,14 @@ COMMANDS = {
     "verify": "run both ways, as a notebook and as a pipeline, and compare",
     "show": "look at a run, or at one step of it",
     "runs": "list runs",
+    "stop": "stop a run on a cluster",
+    "files": "list the files that a run created, changed and deleted",
+    "pull": "copy files that a run made into the workspace",
+    "diff": "compare two runs",
+    "snapshots": "list, show, verify and pin snapshots",
+    "gc": "remove old runs, and snapshots that no run needs",
+    "clean": "remove what runs left on a cluster: volumes and snapshots",
+    "doctor": "tell whether a run can work, here or on a cluster",
     "explain": "explain a diagnostic by its code",
 }
 
@@ -89,11 +97,22 @@ def _parse(words: list[str]) -> argparse.Namespace:
             module = importlib.import_module(f"kale_nb.cli.{name}_command")
             module.configure(command)
             command.set_defaults(call=module.run)
-    args = parser.parse_args(words)
+    args, left = parser.parse_known_args(words)
+    if left and args.command is not None:
+        args = _parse_mixed(commands.choices[args.command], args, words)
+    elif left:
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
     if args.command is None:
         parser.print_help()
         raise SystemExit(USAGE)
     return args
+
+
+def _parse_mixed(command: argparse.ArgumentParser, args: argparse.Namespace, words: list[str]) -> argparse.Namespace:
+    """Parse the words of a command with options between its arguments, such as `pull latest --force a.csv`, which argparse takes only when
+    it is told to."""
+    place = words.index(args.command)
+    return command.parse_intermixed_args(words[place + 1 :], argparse.Namespace(command=args.command, debug=args.debug))
 
 
 def _with_run(words: list[str]) -> list[str]:

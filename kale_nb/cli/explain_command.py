@@ -6,9 +6,9 @@ import argparse
 import difflib
 import sys
 
-from kale_nb.cli.style import Style
 from kale_nb.diagnostics import RULES, Rule
 from kale_nb.errors import UsageError
+from kale_nb.report.style import Style
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +18,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    import kale_nb.compiler  # noqa: F401 (registers every rule)
+    import kale_nb.compiler  # noqa: F401 (registers its rules)
+    from kale_nb.engines.kfp import rules  # noqa: F401 (and this those of a target)
 
     style = Style(sys.stdout)
     if args.code is None:

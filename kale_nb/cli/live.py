@@ -9,15 +9,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from kale_nb.cli.board import Board
-from kale_nb.cli.style import Style
 from kale_nb.pipeline.model import Pipeline
+from kale_nb.report.board import Board
+from kale_nb.report.style import Style
 from kale_nb.runs.events import Event, Observer
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.live import Live
 
 _PER_SECOND = 5
+
+
+_shown: list[Live] = []
+"""The displays that are up."""
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """Take the display off the terminal while the block lasts, for a question."""
+    displays = list(_shown)
+    for display in displays:
+        display.stop()
+    try:
+        yield
+    finally:
+        for display in displays:
+            display.start()
 
 
 class _Picture:
@@ -72,5 +90,9 @@ def live_display(pipeline: Pipeline, stream: TextIO) -> Iterator[Observer]:
             board.take(event)
 
     picture = _Picture(board, style, lock)
-    with Live(picture, console=console, refresh_per_second=_PER_SECOND, transient=True, vertical_overflow="crop"):
-        yield observe
+    with Live(picture, console=console, refresh_per_second=_PER_SECOND, transient=True, vertical_overflow="crop") as display:
+        _shown.append(display)
+        try:
+            yield observe
+        finally:
+            _shown.remove(display)

@@ -7,11 +7,10 @@ import signal
 import sys
 from collections.abc import Iterable
 
-from kale_nb.cli.style import Style
-from kale_nb.diagnostics import CompileError, Diagnostic, Severity
+from kale_nb.diagnostics import CompileError, Diagnostic
 from kale_nb.errors import KaleError
-
-SEVERITY_COLOR = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "blue"}
+from kale_nb.report.findings import counted, painted
+from kale_nb.report.style import Style
 
 
 class Stopped(KeyboardInterrupt):
@@ -50,29 +49,6 @@ def diagnostics(found: Iterable[Diagnostic]) -> None:
     style = Style(sys.stderr)
     for diagnostic in found:
         say(painted(diagnostic, style))
-
-
-def painted(diagnostic: Diagnostic, style: Style) -> str:
-    """Return a finding as text with its severity and caret in colour."""
-    text = diagnostic.render()
-    if not style.color:
-        return text
-    color = SEVERITY_COLOR[diagnostic.level]
-    first, *rest = text.split("\n")
-    label = f"{diagnostic.level.value} {diagnostic.rule.code}"
-    first = first.replace(label, style.paint(label, "bold", color), 1)
-    return "\n".join([first, *(style.paint(line, color) if line.strip() and not line.strip(" \t^") else line for line in rest)])
-
-
-def counted(found: Iterable[Diagnostic]) -> str:
-    """Return how many findings there are of each severity, in words.
-
-    >>> counted([])
-    'no findings'
-    """
-    levels = [d.level for d in found]
-    parts = [f"{levels.count(s)} {s.value}{'s' if levels.count(s) != 1 else ''}" for s in Severity if s in levels]
-    return ", ".join(parts) or "no findings"
 
 
 def stopped(interrupt: KeyboardInterrupt) -> int:

@@ -23,7 +23,8 @@ def add_script_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-snapshot",
         action="store_true",
-        help="put a script's own modules into its stepbooks instead of taking them from a copy",
+        help="a notebook: run in its folder instead of a clone of it; a script: put its own modules into its stepbooks and run in an empty "
+        "folder",
     )
 
 

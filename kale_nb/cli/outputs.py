@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kale_nb.cli.style import Style, plain
+from kale_nb.report.style import Style, plain
 
 _MOST_LINES = 200
 """Lines of one output that are shown; the notebook has all."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from kale_nb.cli.style import clip, table
 from kale_nb.errors import UsageError
 from kale_nb.pipeline.model import Pipeline
-from kale_nb.pipeline.params import parse_value, to_source
-from kale_nb.runner import checked_params, no_such_param
+from kale_nb.pipeline.params import to_source
+from kale_nb.report.style import clip, table
+from kale_nb.runner import checked_params, read_params
 
 
 def given_params(pipeline: Pipeline, texts: Iterable[str], file: Path | None) -> dict[str, object]:
@@ -20,15 +20,7 @@ def given_params(pipeline: Pipeline, texts: Iterable[str], file: Path | None) ->
     values: dict[str, object] = {}
     if file is not None:
         values.update(checked_params(pipeline, read_params_file(file)))
-    params = {param.name: param for param in pipeline.params}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        name = name.strip()
-        if not equals:
-            raise UsageError(f"-p {text!r} has no value", hint=f"write -p {name or 'NAME'}=VALUE")
-        if name not in params:
-            raise no_such_param(pipeline, name)
-        values[name] = parse_value(params[name], value)
+    values.update(read_params(pipeline, texts))
     return values
 
 

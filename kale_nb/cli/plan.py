@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
-from kale_nb.cli.style import Style, pad, width
 from kale_nb.names import StepName
 from kale_nb.pipeline import order
 from kale_nb.pipeline.model import Certainty, Edge, Pipeline
 from kale_nb.pipeline.params import to_source
+from kale_nb.pipeline.volumes import WORKSPACE, creations
+from kale_nb.report.style import Style, pad, plain, width
+from kale_nb.report.summary import near
 from kale_nb.runner import Plan
 
 
@@ -32,8 +35,8 @@ def graph_lines(pipeline: Pipeline, style: Style, only: Collection[StepName] | N
     return lines
 
 
-def plan_lines(pipeline: Pipeline, plan: Plan, style: Style) -> list[str]:
-    """Return what a run would do."""
+def plan_lines(pipeline: Pipeline, plan: Plan, style: Style, costs: Mapping[str, str] | None = None) -> list[str]:
+    """Return what a run would do; `costs`: what making a volume costs, by the step that makes it."""
     left = len(pipeline.steps) - len(plan.steps)
     count = (
         f"{len(plan.steps)} of {len(pipeline.steps)} steps"
@@ -42,13 +45,34 @@ def plan_lines(pipeline: Pipeline, plan: Plan, style: Style) -> list[str]:
     )
     lines = [f"{style.paint(pipeline.name, 'bold')}: {count} would run"]
     lines.extend(graph_lines(pipeline, style, plan.steps))
-    lines.append(f"workspace  {plan.workspace}")
+    lines.extend(volume_lines(pipeline, plan, costs or {}))
     if str(plan.cwd) != ".":
         lines.append(f"starts in  {plan.cwd}")
     values = {param.name: param.default for param in pipeline.params} | dict(plan.params)
     for name, value in values.items():
         given = "" if name in plan.params else style.paint("  (default)", "dim")
         lines.append(f"parameter  {name} = {to_source(value)}{given}")
+    return lines
+
+
+def volume_lines(pipeline: Pipeline, plan: Plan, costs: Mapping[str, str]) -> list[str]:
+    """Return the volumes that a run makes, and those that it only reads."""
+    lines = [f"in place  {plan.workspace}"] if plan.live else []
+    for made in creations(plan.volumes, pipeline.marshal_volume, workspace=not plan.live):
+        if made.name == WORKSPACE and made.volume is None:
+            what = f"workspace  {plan.workspace}"
+        elif made.volume is not None and made.volume.source is not None:
+            what = f"{made.name} at {made.mount_point}, a clone of {near(Path(made.volume.source))}"
+        else:
+            what = f"{made.name} at {made.mount_point}, empty{f', {made.size}' if made.size else ''}"
+        lines.append(f"{made.step}  {what}")
+        if made.step in costs:
+            lines.append(f"{' ' * len(made.step)}  {plain(costs[made.step])}")
+    lines.extend(
+        f"reads  {v.name} at {v.mount_point}, {near(Path(v.source)) if v.source else 'empty here'}"
+        for v in plan.volumes
+        if v.read_only
+    )
     return lines
 
 

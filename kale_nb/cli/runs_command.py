@@ -7,7 +7,7 @@ import json
 import sys
 
 from kale_nb.cli.options import add_places
-from kale_nb.cli.style import Style, date, duration, number, table
+from kale_nb.report.style import Style, date, duration, number, table
 from kale_nb.runs.record import RunRecord
 
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from kale_nb.cli.options import add_places
-from kale_nb.cli.style import Style, date, duration, number, plain, table
 from kale_nb.errors import UsageError
+from kale_nb.report.style import Style, date, duration, number, plain, short, table
 from kale_nb.runs.record import RunRecord, StepRecord
 
 
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from kale_nb.cli.kept_runs import find_run
     from kale_nb.runs.codec import record_to_json
 
-    record = find_run(args.run, args.workspace, args.runs_dir)
+    record = refreshed(find_run(args.run, args.workspace, args.runs_dir))
     style = Style(sys.stdout)
     if args.format == "json":
         value = record_to_json(record)
@@ -44,9 +44,28 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def refreshed(record: RunRecord) -> RunRecord:
+    """Return the record of a run that goes on elsewhere as it is now; when nobody says, as it was, with a warning."""
+    if not record.remote:
+        return record
+    import os
+
+    from kale_nb.cli import messages
+    from kale_nb.engines.kfp.submission.refreshing import may_go_on, refresh
+    from kale_nb.errors import KaleError
+
+    if not may_go_on(record):
+        return record
+    try:
+        return refresh(record, os.environ)
+    except KaleError as error:
+        messages.warning(f"this is what was known last, for the server does not say more: {error.message}")
+        return record
+
+
 def run_lines(record: RunRecord, style: Style) -> list[str]:
     """Return a run as lines."""
-    from kale_nb.cli.summary import failure_lines, summary_lines
+    from kale_nb.report.summary import failure_lines, summary_lines
 
     facts = [("run", record.id), ("started", date(record.started))]
     if record.source:
@@ -54,16 +73,43 @@ def run_lines(record: RunRecord, style: Style) -> list[str]:
     facts.extend((f"parameter {name}", plain(value)) for name, value in record.params.items())
     if record.until:
         facts.append(("until", ", ".join(record.until)))
+    facts.extend(_origin(record))
     lines = [*table(facts, indent=""), *summary_lines(record, style)]
     if record.failed:
         lines.extend(failure_lines(record, style))
     return lines
 
 
+def _origin(record: RunRecord) -> list[tuple[str, str]]:
+    """Return what the run came from: the run that it repeats, snapshots, git state, environment."""
+    from kale_nb.results.weighing import PINNED
+    from kale_nb.runs.environment import read_surroundings
+
+    facts: list[tuple[str, str]] = [("repeats", record.repeats)] if record.repeats is not None else []
+    facts.extend(("snapshot", f"{short(snapshot)}  {volume}") for volume, snapshot in record.snapshots.items())
+    taken = [(key.partition(" ")[2], name) for key, name in record.remote.items() if key.startswith("snapshot ")]
+    facts.extend(("snapshot", f"{plain(name)}  {plain(volume)}") for volume, name in taken)
+    facts.extend(("reads", f"{short(told) or '-':12}  {volume}") for volume, told in record.inputs.items())
+    facts.extend([("pinned", "yes")] if (record.directory / PINNED).exists() else [])
+    known = read_surroundings(record.directory)
+    if known is not None:
+        if known.git is not None:
+            facts.append(("git", plain(known.git.describe())))
+        here = known.environment
+        count = len(here.distributions)
+        facts.append(
+            (
+                "python",
+                f"{here.python} ({here.implementation}, {here.system} {here.machine}), {count} distributions, {record.environment[:12]}",
+            )
+        )
+    return facts
+
+
 def step_lines(record: RunRecord, step: StepRecord, style: Style) -> list[str]:
     """Return one step as lines: facts, outputs in the order of its cells, log, failure."""
     from kale_nb.cli.outputs import executed_lines
-    from kale_nb.cli.summary import near, step_failure_lines
+    from kale_nb.report.summary import near, step_failure_lines
 
     facts = [("step", f"{step.name} of {record.id}"), ("state", style.state(step.state))]
     if step.started is not None:
@@ -77,7 +123,9 @@ def step_lines(record: RunRecord, step: StepRecord, style: Style) -> list[str]:
     facts.extend(("warning", plain(text)) for text in step.warnings)
     executed = step.executed or record.directory / "executed" / f"{step.name}.ipynb"
     log = record.directory / "logs" / f"{step.name}.log"
-    facts.extend((name, near(path)) for name, path in (("executed", executed), ("log", log)) if path.exists())
+    report = record.directory / "reports" / f"{step.name}.html"
+    kept = (("executed", executed), ("report", report), ("log", log))
+    facts.extend((name, near(path)) for name, path in kept if path.exists())
     lines = table(facts, indent="")
     if executed.exists():
         lines.extend(executed_lines(executed, style))

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from kale_nb.cli import messages
 from kale_nb.cli.options import add_pipeline_option, add_places, byte_count
-from kale_nb.cli.progress import PlainLines, Stream
-from kale_nb.cli.style import Style, plain
+from kale_nb.report.progress import PlainLines, Stream
+from kale_nb.report.style import Style
 
 if TYPE_CHECKING:
-    from kale_nb.verify.compare import StepVerdict
     from kale_nb.verify.verify import Verdict
 
 
@@ -46,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from kale_nb.cli.loading import load
     from kale_nb.cli.parameters import given_params
     from kale_nb.cli.signals import signals_stop
+    from kale_nb.report.verdict import verdict_lines
     from kale_nb.runner import RunOptions
     from kale_nb.verify.verify import verify
 
@@ -67,34 +67,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("\n".join(verdict_lines(verdict, Style(sys.stdout))))
     return 0 if verdict.same else 1
-
-
-def verdict_lines(verdict: Verdict, style: Style) -> list[str]:
-    """Return what a comparison found, as lines."""
-    from kale_nb.cli.progress import brief
-    from kale_nb.cli.summary import near, show_command
-    from kale_nb.verify.compare import Answer
-
-    counts = {answer: sum(step.answer is answer for step in verdict.steps) for answer in Answer}
-    total = len(verdict.steps)
-    lines = [line for step in verdict.steps for line in _step_lines(step, style)]
-    script = verdict.record.source.endswith(".py")
-    source = "script" if script else "notebook"
-    if verdict.failure is not None:
-        how = "as plain Python" if script else "run from top to bottom"
-        lines.append(f"the {source} itself fails, {how}: {brief(verdict.failure)}")
-    lines.extend(
-        f"the pipeline fails in step {step.name}{'' if step.failure is None else f': {brief(step.failure)}'}"
-        for step in verdict.record.failed
-    )
-    if verdict.same:
-        lines.append(style.paint(f"same: all {total} steps say what the {source} says", "green"))
-        return lines
-    told = f"{counts[Answer.SAME]} of {total} steps say what the {source} says"
-    lines.append(style.paint(f"different: {told}", "red"))
-    lines.append(f"the {source}, executed: {near(verdict.notebook)}")
-    lines.append(f"the pipeline's run: {show_command(verdict.record)}")
-    return lines
 
 
 def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
@@ -121,18 +93,3 @@ def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
             for step in verdict.steps
         ],
     }
-
-
-def _step_lines(step: StepVerdict, style: Style) -> list[str]:
-    from kale_nb.verify.compare import Answer
-
-    colors = {Answer.SAME: "green", Answer.DIFFERENT: "red", Answer.NOT_RUN: "yellow"}
-    place = "" if step.cell is None or step.answer is Answer.SAME else f" in cell {step.cell}"
-    reason = f": {step.reason}" if step.reason else ""
-    lines = [f"{style.paint(step.answer.value, colors[step.answer])}  {step.step}{'' if step.reason else place}{reason}"]
-    if step.diff:
-        lines.append(style.paint("    - notebook, + pipeline", "dim"))
-    for line in step.diff:
-        color = {"-": "red", "+": "green"}.get(line[:1], "dim")
-        lines.append(f"    {style.paint(plain(line), color)}")
-    return lines

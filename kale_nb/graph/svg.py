@@ -52,13 +52,17 @@ class _Place:
 
 
 def draw_svg(
-    pipeline: Pipeline, states: Mapping[StepName, State] | None = None, notes: Mapping[StepName, str] | None = None
+    pipeline: Pipeline,
+    states: Mapping[StepName, State] | None = None,
+    notes: Mapping[StepName, str] | None = None,
+    links: Mapping[StepName, str] | None = None,
 ) -> str:
     """Return the drawing as the text of an SVG file.
 
     Args:
         states: how each step stands; steps that are missing are drawn without a state.
         notes: a short second line in a step's box, such as its duration; the cells of the step where there is none.
+        links: where a step's box leads to, for a drawing that is part of a page.
     """
     edges = shown_edges(pipeline)
     names = order.topological(pipeline)
@@ -68,9 +72,10 @@ def draw_svg(
     places = _coordinates(layout, second, labels)
     width = max((p.x + p.width / 2 for p in places.values()), default=80.0) + _MARGIN
     height = max((p.y + p.height / 2 for p in places.values()), default=40.0) + _MARGIN
+    role = "group" if links else "img"  # what is in an img cannot be followed
     parts = [
         (
-            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {width:.0f} {height:.0f}"'
+            f'<svg xmlns="http://www.w3.org/2000/svg" role="{role}" viewBox="0 0 {width:.0f} {height:.0f}"'
             f' width="{width:.0f}" height="{height:.0f}">'
         ),
         f"<title>{_text(pipeline.name)}</title>",
@@ -79,7 +84,9 @@ def draw_svg(
     ]
     parts.extend(_edge(edge, [places[node] for node in layout.routes[edge.source, edge.target]]) for edge in edges)
     parts.extend(_edge_label(edge, layout, places, labels[edge.source, edge.target]) for edge in edges if edge.names)
-    parts.extend(_box(name, places[Node(name)], second[name], (states or {}).get(name)) for name in names)
+    for name in names:
+        box, link = _box(name, places[Node(name)], second[name], (states or {}).get(name)), (links or {}).get(name)
+        parts.append(box if link is None else f"<a href={quoteattr(link)}>{box}</a>")
     parts.append("</svg>")
     return "\n".join(parts) + "\n"
 

@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-_]")
-_SPAN = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?\s*(?:ns|[µμu]s|ms|s|min|h|d)\b(?:\s*\d+(?:\.\d+)?\s*(?:ms|s|min|h)\b)*"
+_SPAN = r"(?<!\d)\d+(?:\.\d+)?(?:e[+-]?\d+)?\s*(?:ns|[µμu]s|ms|s|min|h|d)\b(?:\s*\d+(?:\.\d+)?\s*(?:ms|s|min|h)\b)*"
+# A pattern that begins with a repetition may begin only where one begins: else it is tried at each place of a long line, to its end.
 _VARYING: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b0x[0-9a-fA-F]{6,}\b"), "0x…"),
     (re.compile(rf"(?m)^(CPU times: ).*$|^(Wall time: ){_SPAN}\s*$"), "<timing>"),
     (re.compile(rf"{_SPAN} ± {_SPAN} per loop.*"), "<timing>"),
     (re.compile(r"(?m)^The slowest run took .*$"), "<timing>"),
-    (re.compile(r"\d+:\d\d(?::\d\d)?<(?:\d+:\d\d(?::\d\d)?|\?)"), "<elapsed>"),
-    (re.compile(r"(?:\d+(?:\.\d+)?|\?)\s*(?:[kMG]?(?:it|B)/s|s/it)"), "<rate>"),
-    (re.compile(r"\S*ipykernel_\d+[/\\]\d+\.py"), "<cell>"),
+    (re.compile(r"(?<!\d)\d+:\d\d(?::\d\d)?<(?:\d+:\d\d(?::\d\d)?|\?)"), "<elapsed>"),
+    (re.compile(r"(?:(?<!\d)\d+(?:\.\d+)?|\?)\s*(?:[kMG]?(?:it|B)/s|s/it)"), "<rate>"),
+    (re.compile(r"(?<!\S)\S*ipykernel_\d+[/\\]\d+\.py"), "<cell>"),
     (re.compile(r"<ipython-input-\d+-[0-9a-f]+>"), "<cell>"),
     (re.compile(r"\b(Cell In|In|Out) ?\[\d+\]"), r"\1[·]"),
 )

@@ -17,16 +17,21 @@ from typing import Any
 from kale_nb.annotations.marks import Marked, Role
 from kale_nb.compiler import Compiled
 from kale_nb.engines.local.execution import run_notebook
+from kale_nb.engines.local.kernels import KernelHost
+from kale_nb.engines.local.provision import provide
+from kale_nb.engines.local.seeing import Sight, may_mount, sight
+from kale_nb.engines.protocol import Job
 from kale_nb.errors import UsageError
-from kale_nb.names import StepName
-from kale_nb.runner import RunOptions, plan, run
+from kale_nb.names import RunId, StepName
+from kale_nb.runner import Plan, RunOptions, plan, run
 from kale_nb.runs.events import Failure, Observer, State
 from kale_nb.runs.record import RunRecord
+from kale_nb.runs.store import snapshot_folder
 from kale_nb.scripts.plain import run_plainly
 from kale_nb.scripts.traced import Script
 from kale_nb.verify.compare import Answer, StepVerdict, compare_step
 from kale_nb.verify.outputs import Said, said
-from kale_nb.volumes import CopyStore, Policy
+from kale_nb.volumes import Policy, SnapshotStore
 
 _RUN = (Role.PARAMETERS, Role.IMPORTS, Role.FUNCTIONS, Role.STEP, Role.METRICS)
 
@@ -70,19 +75,53 @@ def verify(compiled: Compiled, options: RunOptions | None = None, observers: Seq
         record = run(compiled, options, observers)
         folder = record.directory / "verify"
         folder.mkdir()
-        store = CopyStore(Policy(max_bytes=options.max_bytes))
-        clone = store.clone(store.snapshot(planned.workspace), folder / "work")
+        job = _job_alone(compiled, planned, options, record, folder)
         outcome = run_notebook(
             plain_notebook(marked),
             kernel=compiled.pipeline.kernel,
-            cwd=clone.path / planned.cwd,
+            cwd=planned.cwd,
             output=folder / "notebook.ipynb",
             log=folder / "notebook.log",
             params=planned.params,
             source=compiled.pipeline.source,
+            sight=lambda host: _sight_alone(job, host, record),
         )
-    steps = compare(marked, record, outcome.notebook, clone=clone.path, only=planned.steps)
+    steps = compare(marked, record, outcome.notebook, clone=folder / "work", only=planned.steps)
     return Verdict(steps=steps, record=record, notebook=folder / "notebook.ipynb", failure=outcome.failure)
+
+
+def _job_alone(compiled: Compiled, planned: Plan, options: RunOptions, record: RunRecord, folder: Path) -> Job:
+    """Return the notebook as a job of one piece: on the snapshots and with the volumes of the pipeline's run."""
+    (folder / "data").mkdir()
+    return Job(
+        run=RunId(f"{record.id}-verify"),
+        pipeline=compiled.pipeline,
+        stepbooks=(),
+        steps=(),
+        directory=folder,
+        workspace=planned.workspace,
+        cwd=planned.cwd,
+        max_bytes=options.max_bytes,
+        snapshots=record.snapshots,
+        volumes=planned.volumes,
+        isolation=options.isolation,
+    )
+
+
+def _sight_alone(job: Job, host: KernelHost, record: RunRecord) -> Sight:
+    def store(_: Path, policy: Policy) -> SnapshotStore:
+        return SnapshotStore(snapshot_folder(record.directory.parent), policy)
+
+    mounted = may_mount(job, host, lambda event: None)
+    provided = provide(job, store, lambda event: None, seen=mounted)
+    (provided.workspace / ".kale").mkdir(exist_ok=True)  # as in the workspace of every step
+    return sight(job, host, provided, mounted=mounted)
+
+
+def _places(record: RunRecord) -> dict[str, str]:
+    """Return what to replace in what steps said: the paths at which they may have seen the workspace, longest first."""
+    seen = [path for path in (record.clone, record.workspace if record.isolation == "mount" else None) if path is not None]
+    return {str(path): "<workspace>" for path in (*seen, *(path.resolve() for path in seen))}
 
 
 def _verify_script(compiled: Compiled, script: Script, options: RunOptions, observers: Sequence[Observer]) -> Verdict:
@@ -92,12 +131,13 @@ def _verify_script(compiled: Compiled, script: Script, options: RunOptions, obse
         record = run(compiled, options, observers)
         folder = record.directory / "verify"
         folder.mkdir()
-        store = CopyStore(Policy(max_bytes=options.max_bytes))
+        store = SnapshotStore(snapshot_folder(record.directory.parent), Policy(max_bytes=options.max_bytes))
         clone = store.clone(store.snapshot(planned.workspace), folder / "work")
+        (clone.path / ".kale").mkdir()  # as in the workspace of every step
         place = clone.path / planned.cwd / Path(script.path).name
         plain = run_plainly(place, script.function, planned.params, folder / "plain.json")
     alone = {1 + i: _streams(*told, {str(clone.path): "<workspace>"}) for i, told in enumerate(plain.said)}
-    places = {str(record.clone): "<workspace>"} if record.clone is not None else {}
+    places = _places(record)
     verdicts = []
     for number, step in enumerate(compiled.pipeline.steps, 1):
         if step.name not in planned.steps:
@@ -184,8 +224,8 @@ def compare(
         clone: where the notebook ran.
         only: the steps to compare; empty compares all.
     """
-    alone = said_by_cell(notebook, {str(clone): "<workspace>"})
-    places = {str(record.clone): "<workspace>"} if record.clone is not None else {}
+    alone = said_by_cell(notebook, {str(clone): "<workspace>", **_places(record)})
+    places = _places(record)
     verdicts = []
     for step in marked.steps:
         if only and step.name not in only:

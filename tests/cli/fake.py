@@ -21,7 +21,7 @@ from kale_nb.runs.events import (
     StepOutput,
     StepRetrying,
     StepStarted,
-    WorkspaceCloned,
+    VolumeCreated,
 )
 
 FAILURE = Failure(
@@ -65,7 +65,17 @@ class FakeEngine:
             observer(event)
 
         tell(RunStarted(time=started, run=job.run, pipeline=job.pipeline.name, steps=job.steps, directory=job.directory))
-        tell(WorkspaceCloned(time=time.time(), path=job.directory / "work", files=2, size=2048, seconds=0.01))
+        tell(
+            VolumeCreated(
+                time=time.time(),
+                step="create-volume-1",
+                volume="workspace",
+                path=job.directory / "work",
+                files=2,
+                size=2048,
+                seconds=0.01,
+            )
+        )
         broken: set[StepName] = set()
         for name in job.steps:
             if broken.intersection(job.pipeline.step(name).after):

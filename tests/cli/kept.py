@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from kale_nb.names import StepName
+from kale_nb.process import this_process
 from kale_nb.runs.events import Failure, State
-from kale_nb.runs.process import this_process
 from kale_nb.runs.record import RunRecord, StepRecord
 from kale_nb.runs.recorder import write_record
 from kale_nb.runs.store import open_store, run_id
@@ -18,6 +18,7 @@ def keep_run(folder: Path, **changes: object) -> RunRecord:
     """Keep a failed run of two steps in the store of a folder and return its record."""
     directory = open_store(folder).create("demo")
     (directory / "executed").mkdir()
+    (directory / "work").mkdir()
     executed = directory / "executed" / "load.ipynb"
     outputs = [
         {"output_type": "stream", "name": "stdout", "text": ["rows 3\n", "cols 2\n"]},

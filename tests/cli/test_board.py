@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from kale_nb.cli.board import Board, last_line
-from kale_nb.cli.style import Style, width
 from kale_nb.names import RunId, StepName
 from kale_nb.pipeline.model import Pipeline, Step
+from kale_nb.report.board import Board, last_line
+from kale_nb.report.style import Style, width
 from kale_nb.runs.events import (
     Event,
     Failure,
@@ -22,7 +22,7 @@ from kale_nb.runs.events import (
     StepOutput,
     StepRetrying,
     StepStarted,
-    WorkspaceCloned,
+    VolumeCreated,
 )
 
 STYLE = Style(io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
@@ -94,7 +94,9 @@ def test_the_clock_stops_with_the_run() -> None:
 
 
 EVENTS = (
-    WorkspaceCloned(time=100.1, path=Path("p"), files=10**6, size=10**12, seconds=100.0),
+    VolumeCreated(
+        time=100.1, step="create-volume-1", volume="workspace", path=Path("p"), files=10**6, size=10**12, seconds=100.0
+    ),
     RunWarning(time=100.1, message="long " * 100 + "\x1b[31m\n"),
 )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kale_nb.cli import main
-from kale_nb.cli.summary import show_command
+from kale_nb.report.summary import show_command
 from kale_nb.runs.events import State
 from kale_nb.runs.store import open_store
 from tests.cli.kept import keep_run

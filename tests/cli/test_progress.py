@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kale_nb.cli.progress import JsonLines, PlainLines, Stream
 from kale_nb.names import RunId, StepName
+from kale_nb.report.progress import JsonLines, PlainLines, Stream
 from kale_nb.runs.codec import event_to_json
 from kale_nb.runs.events import (
     Event,
@@ -24,7 +24,7 @@ from kale_nb.runs.events import (
     StepOutput,
     StepRetrying,
     StepStarted,
-    WorkspaceCloned,
+    VolumeCreated,
 )
 from tests.cli.conftest import ROOT
 
@@ -32,7 +32,7 @@ A = StepName("train")
 WHY = Failure(kind="exception", message="ValueError: no\nsecond line", cell=4, line=2)
 STORY: list[Event] = [
     RunStarted(time=1e9, run=RunId("r-1"), pipeline="demo", steps=(A, StepName("b")), directory=Path("/d")),
-    WorkspaceCloned(time=1e9, path=Path("/d/work"), files=3, size=2048, seconds=0.1),
+    VolumeCreated(time=1e9, step="create-volume-1", volume="workspace", path=Path("/d/work"), files=3, size=2048, seconds=0.1),
     StepStarted(time=1e9, step=A, attempt=1),
     StepOutput(time=1e9, step=A, stream="stdout", text="noise\n"),
     StepRetrying(time=1e9, step=A, attempt=1, wait=2.0, failure=WHY),
@@ -62,7 +62,7 @@ def test_plain_lines_tell_each_change_once_with_the_time() -> None:
     assert all(re.match(r"\d\d:\d\d:\d\d  ", line) for line in lines)
     assert [line[10:] for line in lines] == [
         "demo: 2 steps, run r-1",
-        "workspace copied: 3 files, 2.0 kB in 0.10 s",
+        "create-volume-1: workspace, 3 files, 2.0 kB in 0.10 s",
         "train  running",
         "train  failed, next attempt in 2.0 s: ValueError: no (cell 4, line 2)",
         "train  running (attempt 2)",
@@ -80,7 +80,7 @@ def test_json_lines_are_one_valid_object_each() -> None:
         show(event)
     values = [json.loads(line, parse_constant=pytest.fail) for line in written(stream).splitlines()]
     assert [value["event"] for value in values] == [
-        "run-started", "workspace-cloned", "step-started", "step-output", "step-retrying", "step-started", "step-finished",
+        "run-started", "volume-created", "step-started", "step-output", "step-retrying", "step-started", "step-finished",
         "step-finished", "run-warning", "run-finished",
     ]  # fmt: skip
     assert values[6]["failure"] == {"kind": "exception", "message": WHY.message, "cell": 4, "line": 2}

@@ -57,6 +57,15 @@ def test_any_text_makes_whole_xml(odd: str) -> None:
     ET.fromstring(text.encode("utf-8"))
 
 
+def test_on_a_page_boxes_lead_where_they_are_told() -> None:
+    graph = pipeline({"a": [], "b": ["a"]})
+    root = ET.fromstring(draw_svg(graph, links={StepName("b"): '#x"<&'}))
+    [link] = root.iter(f"{SVG}a")
+    assert (link.get("href"), next(text.text for text in link.iter(f"{SVG}text"))) == ('#x"<&', "b")
+    assert root.get("role") == "group"
+    assert ET.fromstring(draw_svg(graph)).get("role") == "img"
+
+
 def test_it_needs_nothing_from_elsewhere() -> None:
     text = draw_svg(pipeline({"a": []}))
     assert text.count("http") == 1  # the namespace

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
 from kale_nb.names import StepName
 from kale_nb.verify.compare import Answer, compare_step
-from kale_nb.verify.outputs import Said, said
+from kale_nb.verify.outputs import Said, said, steady
 
 
 def stream(text: str | list[str], name: str = "stdout") -> dict[str, Any]:
@@ -123,3 +124,12 @@ def test_a_cell_that_only_one_way_ran_is_not_the_same() -> None:
 def test_cells_that_said_nothing_are_the_same() -> None:
     assert compare_step(STEP, [1], {1: Said()}, {1: Said()}).answer is Answer.SAME
     assert compare_step(STEP, [], {}, {}).answer is Answer.SAME
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 300_000, "1" * 300_000, "1:" * 150_000, "1.5 " * 75_000, "/a" * 150_000], ids=lambda t: t[:3]
+)
+def test_a_long_line_is_read_in_one_go(text: str) -> None:
+    began = time.process_time()
+    assert steady(text) == text
+    assert time.process_time() - began < 2

@@ -7,9 +7,11 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from kale_nb.cli.style import Style, clip, duration, number, plain, table
 from kale_nb.location import Location
-from kale_nb.runs.events import State
+from kale_nb.report.progress import volume_text
+from kale_nb.report.style import Style, clip, duration, number, plain, size, table
+from kale_nb.results.gone import CLONE, how_it_went
+from kale_nb.runs.events import OldClonesRemoved, State
 from kale_nb.runs.record import RunRecord, StepRecord
 
 
@@ -33,10 +35,15 @@ def summary_lines(record: RunRecord, style: Style) -> list[str]:
 def step_lines(record: RunRecord, style: Style) -> list[str]:
     """Return the steps as a table."""
     rows = []
+    for volume in record.volumes if len(record.volumes) > 1 else ():
+        sign, state = style.sign(State.SUCCEEDED), style.state(State.SUCCEEDED)
+        rows.append((f"{sign} {volume.step}", state, duration(volume.seconds), "", volume_text(volume)))
     for step in record.steps:
         tries = f"{step.attempt} attempts" if step.attempt > 1 else ""
         cpu = f"{duration(step.cpu)} cpu" if step.cpu is not None else ""
         took = duration(step.seconds) if step.attempt else ""
+        if step.reused is not None:
+            took, cpu, tries = "", "", f"taken from {step.reused}"
         rows.append((f"{style.sign(step.state)} {step.name}", style.state(step.state), took, cpu, tries))
     return table(rows, right=(2, 3))
 
@@ -44,11 +51,26 @@ def step_lines(record: RunRecord, style: Style) -> list[str]:
 def place_lines(record: RunRecord) -> list[str]:
     """Return where a run's things are."""
     rows = [("record", near(record.directory))]
+    rows += [(f"{word} on the cluster", plain(record.remote[word])) for word in ("run", "experiment") if word in record.remote]
+    reports = record.directory / "reports"
+    if record.remote and reports.is_dir():
+        rows.append(("reports", near(reports)))
     if any(step.executed is not None for step in record.steps):
         rows.append(("executed notebooks", near(record.output_dir or record.directory / "executed")))
     if record.clone is not None:
-        rows.append(("files it wrote", near(record.clone)))
+        gone = how_it_went(record.directory, CLONE) if not record.clone.exists() else ""
+        rows.append(("files it wrote", gone or near(record.clone)))
     return table(rows, indent="")
+
+
+def tidied_line(event: OldClonesRemoved) -> str:
+    """Return what the collection after a run removed, and how to have it otherwise."""
+    parts = [
+        f"{count} {name}{'s' if count != 1 else ''}"
+        for count, name in ((len(event.runs), "clone"), (event.snapshots, "snapshot"))
+        if count
+    ]
+    return f"tidied up: {' and '.join(parts)} of older runs removed, {size(event.bytes)}; their records stay (KALE_GC=0 switches this off)"
 
 
 def failure_lines(record: RunRecord, style: Style) -> list[str]:

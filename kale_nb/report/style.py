@@ -36,12 +36,14 @@ STATE_SIGN = {
 
 
 class Style:
-    """Paints text for one stream: plain when the stream is no terminal or NO_COLOR is set, painted when FORCE_COLOR is."""
+    """Paints text for one stream: plain when the stream is no terminal or NO_COLOR is set, painted when FORCE_COLOR is.
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-        self.color = wants_color(stream)
-        self.unicode = "utf" in (getattr(stream, "encoding", None) or "ascii").lower()
+    Without a stream the text is plain, for a file or a notebook.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self.color = stream is not None and wants_color(stream)
+        self.unicode = stream is None or "utf" in (getattr(stream, "encoding", None) or "ascii").lower()
 
     def paint(self, text: str, *names: str) -> str:
         """Return the text in these colours, or plain."""
@@ -167,6 +169,15 @@ def number(value: float) -> str:
     ['3', '0.823457', '1e-09', '123457', 'nan']
     """
     return f"{value:.6g}" if abs(value) < 1e15 and value != int(value) else f"{value:.15g}" if value == value else "nan"
+
+
+def short(digest: str) -> str:
+    """Return enough of a hex digest or of a `sha256:` id for people to tell it apart and to type it.
+
+    >>> short("sha256:0123456789abcdef0123")
+    '0123456789ab'
+    """
+    return digest.removeprefix("sha256:")[:12]
 
 
 def clock(moment: float) -> str:

@@ -9,20 +9,24 @@ import json
 import os
 from typing import TextIO
 
-from kale_nb.cli.style import Style, clock, duration, is_terminal, pad, plain, size, width
+from kale_nb.report.style import Style, clock, duration, is_terminal, pad, plain, size, width
 from kale_nb.runs.codec import event_to_json
 from kale_nb.runs.events import (
     Event,
     Failure,
     RunFinished,
+    RunLeft,
+    RunNote,
     RunStarted,
+    RunSubmitted,
     RunWarning,
     State,
     StepFinished,
     StepRetrying,
     StepStarted,
-    WorkspaceCloned,
+    VolumeCreated,
 )
+from kale_nb.runs.record import VolumeRecord
 
 
 class Stream:
@@ -81,10 +85,8 @@ class PlainLines:
             case RunStarted():
                 self._columns = min(40, max((width(name) for name in event.steps), default=0))
                 self._line(event, f"{event.pipeline}: {_counted(len(event.steps), 'step')}, run {event.run}")
-            case WorkspaceCloned():
-                self._line(
-                    event, f"workspace copied: {_counted(event.files, 'file')}, {size(event.size)} in {duration(event.seconds)}"
-                )
+            case VolumeCreated():
+                self._line(event, f"{event.step}: {volume_text(event)} in {duration(event.seconds)}")
             case StepStarted():
                 again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
                 self._step(event, event.step, State.RUNNING, again)
@@ -95,6 +97,14 @@ class PlainLines:
                 self._step(event, event.step, event.state, _ending(event))
             case RunWarning():
                 self._line(event, f"{self._out.style.paint('warning:', 'yellow')} {plain(event.message)}")
+            case RunNote():
+                self._line(event, plain(event.message))
+            case RunSubmitted():
+                for word in ("run", "experiment"):
+                    if word in event.remote:
+                        self._line(event, f"{word}: {plain(event.remote[word])}")
+            case RunLeft():
+                self._line(event, f"the run goes on{f': {plain(event.reason)}' if event.reason else ''}")
             case RunFinished():
                 self._line(event, f"run {self._out.style.state(event.state)} in {duration(event.seconds)}")
             case _:
@@ -105,6 +115,19 @@ class PlainLines:
 
     def _line(self, event: Event, text: str) -> None:
         self._out.write(f"{clock(event.time)}  {text}")
+
+
+def volume_text(volume: VolumeCreated | VolumeRecord) -> str:
+    """Return what a volume is and holds, on one line."""
+    where = f" at {plain(str(volume.mount_point))}" if volume.mount_point is not None else ""
+    match volume.mechanism:
+        case "empty":
+            held = "empty"
+        case "claim":
+            held = f"a clone of {size(volume.size)}"
+        case _:
+            held = f"{_counted(volume.files, 'file')}, {size(volume.size)}"
+    return f"{plain(volume.volume)}{where}, {held}"
 
 
 def brief(failure: Failure) -> str:

@@ -8,21 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kale_nb.cli.progress import brief
-from kale_nb.cli.style import Style, clip, duration, pad, plain, size, width
 from kale_nb.names import StepName
 from kale_nb.pipeline.model import Pipeline
+from kale_nb.report.progress import brief, volume_text
+from kale_nb.report.style import Style, clip, duration, pad, plain, width
 from kale_nb.runs.events import (
     Event,
     RunFinished,
+    RunNote,
     RunStarted,
+    RunSubmitted,
     RunWarning,
     State,
     StepFinished,
     StepOutput,
     StepRetrying,
     StepStarted,
-    WorkspaceCloned,
+    VolumeCreated,
 )
 
 _KEPT = 4000
@@ -50,15 +52,25 @@ class Board:
         self._ended: float | None = None
         self._after: Mapping[StepName, tuple[StepName, ...]] = {step.name: step.after for step in pipeline.steps}
         self._steps: dict[StepName, _Line] = {step.name: _Line() for step in pipeline.steps}
+        self._volumes: dict[str, _Line] = {}
 
     def take(self, event: Event) -> None:
         """Take one event; steps that the pipeline does not have are ignored."""
         match event:
             case RunStarted():
-                self._run, self._started, self._note = event.run, event.time, "copying the workspace"
+                self._run, self._started, self._note = event.run, event.time, "making its volumes"
+                self._volumes = {step: _Line() for step in event.volumes}
+                self._begin_volume(event.time)
                 self._steps = {name: self._steps.get(name, _Line()) for name in event.steps}
-            case WorkspaceCloned():
-                self._note = f"workspace: {event.files} files, {size(event.size)}"
+            case VolumeCreated():
+                self._note = f"{event.step}: {volume_text(event)}"
+                made = self._volumes.setdefault(event.step, _Line())
+                made.state, made.seconds, made.text = State.SUCCEEDED, event.seconds, volume_text(event)
+                self._begin_volume(event.time)
+            case RunNote():
+                self._note = plain(event.message)
+            case RunSubmitted():
+                self._note = "waiting for the cluster"
             case RunWarning():
                 self._note = f"warning: {plain(event.message)}"
             case RunFinished():
@@ -68,6 +80,12 @@ class Board:
             case _:
                 pass
 
+    def _begin_volume(self, now: float) -> None:
+        for line in self._volumes.values():
+            if line.state is State.PENDING:
+                line.state, line.started = State.RUNNING, now
+                return
+
     def lines(self, now: float, columns: int, rows: int, style: Style) -> list[str]:
         """Return the display: at most `rows` lines of at most `columns` columns."""
         elapsed = (self._ended or now) - (self._started or now)
@@ -75,9 +93,12 @@ class Board:
         done = sum(state not in (State.PENDING, State.RUNNING) for state in states)
         head = f"{self._title}  {done}/{len(states)} steps  {duration(elapsed)}"
         foot = f"{self._run}  {self._note}  Ctrl-C stops"
-        chosen = self._chosen(max(1, rows - 3))
-        names = min(max(8, columns // 3), max((width(name) for name in self._steps), default=0))
-        body = [self._row(name, now, columns, names, style) for name in self._steps if name in chosen]
+        # The workspace alone is told at the bottom; several volumes are rows, as long as there is room for every step as well.
+        volumes = self._volumes if 1 < len(self._volumes) <= rows - 2 - len(self._steps) else {}
+        chosen = self._chosen(max(1, rows - 3 - len(volumes)))
+        names = min(max(8, columns // 3), max((width(name) for name in (*volumes, *self._steps)), default=0))
+        body = [self._row(name, line, now, columns, names, style) for name, line in volumes.items()]
+        body += [self._row(name, line, now, columns, names, style) for name, line in self._steps.items() if name in chosen]
         hidden = [line.state for name, line in self._steps.items() if name not in chosen]
         if hidden:
             kinds = ", ".join(f"{hidden.count(state)} {state.value}" for state in State if state in hidden)
@@ -99,14 +120,14 @@ class Board:
 
         return {names[i] for i in sorted(range(len(names)), key=weight)[:room]}
 
-    def _row(self, name: StepName, now: float, columns: int, names: int, style: Style) -> str:
-        line = self._steps[name]
+    def _row(self, name: str, line: _Line, now: float, columns: int, names: int, style: Style) -> str:
         seconds = now - line.started if line.state is State.RUNNING else line.seconds
         idle = line.state in (State.SKIPPED, State.PENDING) or (line.state is State.CANCELLED and not line.started)
         took = pad("" if idle else duration(seconds), 10, right=True)
         text = line.text
         if line.state is State.PENDING and not text:
-            waits = [p for p in self._after[name] if p in self._steps and self._steps[p].state in (State.PENDING, State.RUNNING)]
+            after = self._after.get(StepName(name), ())
+            waits = [p for p in after if p in self._steps and self._steps[p].state in (State.PENDING, State.RUNNING)]
             text = f"waits for {', '.join(waits)}" if waits else ""
         if line.state is State.RUNNING and line.attempt > 1:
             text = f"attempt {line.attempt}  {text}"
