@@ -1,0 +1,1 @@
+"""The live notebook, driven through the front ends that people use."""
