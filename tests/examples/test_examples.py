@@ -151,3 +151,21 @@ def test_the_tagged_example_runs_from_top_to_bottom_as_a_plain_notebook(tmp_path
     notebook = nbformat.read(ROOT / "examples" / "compare_models" / "compare_models.ipynb", as_version=4)
     NotebookClient(notebook, timeout=120).execute()
     assert (tmp_path / "roc.png").exists()
+
+
+@pytest.mark.kernel
+def test_the_tested_example_passes_its_own_tests(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples" / "tested", tmp_path / "tested", ignore=shutil.ignore_patterns("__pycache__", ".kale"))
+    words = ["-q", "-p", "no:cacheprovider", "--kale-verify", "orders.ipynb", "."]
+    done = subprocess.run(
+        [sys.executable, "-B", "-m", "pytest", *words],
+        cwd=tmp_path / "tested",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "7 passed" in done.stdout
+    assert {p.name for p in (tmp_path / "tested").iterdir()} == {"orders.ipynb", "test_orders.py"}
