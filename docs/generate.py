@@ -6,8 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-import kale_nb.compiler  # noqa: F401 - importing it registers every rule
+import kale_nb.compiler  # noqa: F401 - importing it registers its rules
 from kale_nb.diagnostics import RULES, Rule, Severity
+from kale_nb.engines.kfp import rules  # noqa: F401 - and this those of a target
 
 DIAGNOSTICS = Path(__file__).parent / "guide" / "diagnostics.md"
 
@@ -19,6 +20,7 @@ GROUPS = {
     "4": "State, and values that do not travel",
     "5": "Settings",
     "6": "Scripts",
+    "7": "Kubeflow Pipelines",
 }
 
 HEAD = """<!-- Written by docs/generate.py from the rules in the code; edit those. -->
@@ -28,7 +30,8 @@ HEAD = """<!-- Written by docs/generate.py from the rules in the code; edit thos
 What `kale check` finds, by code. An **error** stops the compile: the pipeline would fail, or mean something else than the notebook.
 A **warning** is told and the run goes on; a **note** is for your information. `kale explain CODE` prints one of these entries.
 
-In the examples a blank line parts two cells; `# tags: ...` stands for the tags of the cell below it.
+In the examples a blank line parts two cells; `# tags: ...` stands for the tags of the cell below it, `# path: ...` for where the
+notebook is.
 """
 
 
@@ -36,12 +39,12 @@ def diagnostics_page() -> str:
     """Return the page of all rules, in order of their codes."""
     parts = [HEAD]
     parts.append("| code | name | severity | finds |\n|---|---|---|---|")
-    rules = [RULES[code] for code in sorted(RULES)]
+    every = [RULES[code] for code in sorted(RULES)]
     parts[-1] += "".join(
-        f"\n| [{r.code}](#{r.code.lower()}-{r.slug}) | {r.slug} | {r.severity.value} | {r.what} |" for r in rules
+        f"\n| [{r.code}](#{r.code.lower()}-{r.slug}) | {r.slug} | {r.severity.value} | {r.what} |" for r in every
     )
     group = None
-    for found in rules:
+    for found in every:
         if found.code[2] != group:
             group = found.code[2]
             parts.append(f"## {GROUPS[group]}")
