@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -208,7 +208,8 @@ def test_check_of_a_hundred_steps_takes_less_than_a_second(folder: Path, write_n
     command = [sys.executable, "-m", "kale_nb", "check", "nb.ipynb"]
     seconds = []
     for _ in range(3):
-        started = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command, env=child_environment(), capture_output=True, check=True)
-        seconds.append(time.monotonic() - started)
-    assert min(seconds) < 1.5  # a second is the aim; the machine that runs the tests may be busy
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(seconds) < 1.5  # CPU; a second is the aim, and a busy machine's CPU is slower

@@ -124,7 +124,7 @@ def test_a_notebook_of_50_mb_runs(tmp_path: Path) -> None:
     }
     began = time.monotonic()
     assert run(tmp_path, cell, image, "print(len(x))").failure is None
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 90
 
 
 def other_kernel(folder: Path, monkeypatch: pytest.MonkeyPatch, *argv: str, env: dict[str, str] | None = None) -> str:

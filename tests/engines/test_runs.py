@@ -62,7 +62,7 @@ def test_steps_run_in_order_and_see_the_files_of_those_before_them(tmp_path: Pat
 
 
 def test_independent_steps_overlap(tmp_path: Path) -> None:
-    wait = "import os, time\nopen('{me}', 'w').close()\nt = time.time()\nwhile not os.path.exists('{other}'):\n    assert time.time() < t + 20\n    time.sleep(0.01)"
+    wait = "import os, time\nopen('{me}', 'w').close()\nt = time.time()\nwhile not os.path.exists('{other}'):\n    assert time.time() < t + 60\n    time.sleep(0.01)"
     job = make_job(tmp_path, {"a": wait.format(me="a", other="b"), "b": wait.format(me="b", other="a")}, jobs=2)
     assert run(job)[0] is State.SUCCEEDED
 
@@ -138,7 +138,7 @@ def test_fail_fast_stops_the_other_steps(tmp_path: Path) -> None:
     job = make_job(tmp_path, {"bad": "1/0", "slow": "import time; time.sleep(60)"}, jobs=2, fail_fast=True)
     began = time.monotonic()
     state, seen = run(job)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 50
     assert (state, seen.end("slow").state) == (State.FAILED, State.CANCELLED)
 
 
@@ -157,7 +157,7 @@ def test_a_step_past_its_timeout_is_killed(tmp_path: Path) -> None:
     job = make_job(tmp_path, {"s": ["x = 1", "while True: pass"]}, settings={"s": StepSettings(timeout=1.0)})
     began = time.monotonic()
     state, seen = run(job)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50
     failure = seen.end("s").failure
     assert (state, failure.kind, failure.cell) == (State.FAILED, "timeout", 4)
     assert "1 s" in failure.message
@@ -176,7 +176,7 @@ def test_a_kernel_that_dies_is_told_at_once(tmp_path: Path, source: str, told: s
     job = make_job(tmp_path, {"s": ["print('before', flush=True)", source]})
     began = time.monotonic()
     failure = run(job)[1].end("s").failure
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50
     assert failure.kind == "died"
     assert told in failure.message
     assert failure.cell == 4
@@ -203,7 +203,7 @@ def test_a_flood_of_lines_is_cut_in_the_notebook_and_kept_in_the_log(tmp_path: P
     began = time.monotonic()
     state, _ = run(job)
     assert state is State.SUCCEEDED
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 180
     executed = job.directory / "executed/s.ipynb"
     assert executed.stat().st_size < 15_000_000
     assert "left out" in executed.read_text()

