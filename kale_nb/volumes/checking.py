@@ -38,7 +38,7 @@ class Checker:
         """Check snapshots and what they need.
 
         Args:
-            deep: read every object; otherwise only look whether each is there and as long as it should be.
+            deep: read every object; otherwise only look whether each is there, as long as it should be, and never written to.
             all_objects: with `deep`, read those too that no snapshot needs.
         """
         damages: list[Damage] = []
@@ -69,13 +69,13 @@ class Checker:
         return damages
 
     def _short(self, name: str, places: list[tuple[str, Entry]]) -> str:
-        """Return what is wrong with an object without reading it."""
+        """Return what is wrong with an object, without reading it unless somebody wrote to it."""
         status = self._objects.status(name)
         if status is None:
             return "it is missing"
         if places and status.st_size != places[0][1].size:
             return f"it is {status.st_size} bytes long, not {places[0][1].size}"
-        return ""
+        return "" if self._objects.trusts(name, status) else self._objects.damage(name)
 
     def _heal(self, name: str, places: list[tuple[str, Entry]]) -> bool:
         """Take a content again from the folders it came from."""

@@ -46,7 +46,7 @@ def fill(tree: Tree, header: Header, entries: Entries, objects: Objects, *, seen
         Bytes taken on the disk, near enough, and how the files were made.
 
     Raises:
-        VolumeError: an object is missing or cut short.
+        VolumeError: an object is missing, cut short, or was written to.
         OSError: the folder cannot be written.
     """
     copier = Copier()
@@ -105,7 +105,9 @@ def _put_content(writer: int, entry: Entry, objects: Objects, copier: Copier) ->
     try:
         status = os.fstat(reader)
         if status.st_size != entry.size:
-            raise _damaged(entry, f"{status.st_size} bytes long, not {entry.size}")
+            raise _damaged(entry, f"{status.st_size} bytes long, not {entry.size},")
+        if not objects.trusts(entry.sha256, status):
+            raise _damaged(entry, "no longer what it was")
         return copier.content(reader, writer, status)
     finally:
         os.close(reader)

@@ -1,7 +1,8 @@
 """The objects of a store: whole files named by the sha256 of what they hold, never changed once they have their name.
 
-An object whose own time is 0 is known to be on the disk. Any other was published without waiting for the disk; should the machine have
-been restarted since, it is hashed again before it is trusted (`recover`). The design note on the store says why.
+An object's own time tells what is known of it: 0, that it is on the disk; 1 s, that it was published without waiting for the disk, so that it is
+hashed again should the machine have been restarted since (`recover`); any other, that somebody wrote to it after that, or copied the
+store, so that it is hashed before it is used (`trusts`). The design note on the store says why.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from kale_nb.volumes.copying import hash_of, write_all
 from kale_nb.volumes.locks import Staging
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+_DURABLE, _PUBLISHED = 0, 1_000_000_000
 _FEW = 32
 """Up to this many files are flushed one by one, more by one flush of the file system."""
 
@@ -59,9 +61,19 @@ class Objects:
             return None
 
     def has(self, sha256: str, size: int) -> bool:
-        """Tell whether an object is there and as long as it should be."""
+        """Tell whether an object is there, as long as it should be, and not written to since it was published."""
         status = self.status(sha256)
-        return status is not None and status.st_size == size
+        return status is not None and status.st_size == size and status.st_mtime_ns in (_DURABLE, _PUBLISHED)
+
+    def trusts(self, sha256: str, status: os.stat_result) -> bool:
+        """Tell whether an object, whose status is given, holds what its name says: by its time, which any write changes, else by reading it, once."""
+        if status.st_mtime_ns in (_DURABLE, _PUBLISHED):
+            return True
+        if self.damage(sha256):
+            return False
+        with contextlib.suppress(OSError):  # a store that cannot be written, or another user's: read again the next time
+            self._stamp(sha256, _PUBLISHED)
+        return True
 
     def names(self) -> set[str]:
         """Return all objects."""
@@ -87,6 +99,7 @@ class Objects:
         """Give staged files, by sha256, their names as objects."""
         for sha256, name in staged.items():
             target = f"{sha256[:2]}/{sha256[2:]}"
+            os.utime(name, ns=(_PUBLISHED, _PUBLISHED), dir_fd=staging.fd)
             try:
                 os.rename(name, target, src_dir_fd=staging.fd, dst_dir_fd=self.fd)
             except FileNotFoundError:
@@ -111,7 +124,10 @@ class Objects:
 
     def mark_durable(self, sha256: str) -> None:
         """Remember that an object is on the disk."""
-        os.utime(f"{sha256[:2]}/{sha256[2:]}", ns=(0, 0), dir_fd=self.fd)
+        self._stamp(sha256, _DURABLE)
+
+    def _stamp(self, sha256: str, ns: int) -> None:
+        os.utime(f"{sha256[:2]}/{sha256[2:]}", ns=(ns, ns), dir_fd=self.fd)
 
     def damage(self, sha256: str) -> str:
         """Return what is wrong with the content of an object, nothing when it is right. Reads it all."""

@@ -142,10 +142,21 @@ class SnapshotStore:
         return tuple(path for path, _, digest in header.environments if digest_now(Path(header.source) / path) != digest)
 
     def open_object(self, sha256: str) -> Path:
-        """Return the read-only file that holds a content. VolumeError when the store lacks it. Never write to it."""
+        """Return the read-only file that holds a content. VolumeError when the store lacks it, or it was changed. Never write to it."""
         path = self._objects.path(sha256)
-        if not path.is_file():
-            raise VolumeError(f"the store {self.directory} has no content {sha256[:12]}...")
+        try:
+            status = path.lstat()
+        except OSError as error:
+            raise VolumeError(f"the store {self.directory} has no content {sha256[:12]}...") from error
+        try:
+            trusted = self._objects.trusts(sha256, status)
+        finally:
+            self._objects.close()
+        if not trusted:
+            raise VolumeError(
+                f"the content {sha256[:12]}... is no longer what it was in the store {self.directory}",
+                hint="`kale snapshots verify` tells what else is damaged and heals what the workspace still holds",
+            )
         return path
 
     @collector_at_rest()
@@ -213,7 +224,7 @@ class SnapshotStore:
         ever made of wrong bytes and the next snapshot with that content brings it anew.
 
         Args:
-            deep: read every object, not only look whether it is there and as long as it should be.
+            deep: read every object, not only look whether it is there, as long as it should be, and never written to.
         """
         if not (self.directory / "snapshots").is_dir():
             return ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,10 @@ def spoil(store: SnapshotStore, content: bytes, how: str) -> Path:
     match how:
         case "flipped":
             path.write_bytes(b"Y" + content[1:])
+        case "rotten":  # as a failing disk does it: no time tells
+            before = path.stat()
+            path.write_bytes(b"Y" + content[1:])
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
         case "cut":
             os.truncate(path, 0)
         case "gone":
@@ -31,7 +36,7 @@ def spoil(store: SnapshotStore, content: bytes, how: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("how", ["flipped", "cut", "gone"])
+@pytest.mark.parametrize("how", ["flipped", "cut", "gone", "rotten"])
 def test_a_damaged_object_is_healed_from_the_workspace(workspace: Path, store: SnapshotStore, how: str) -> None:
     write(workspace / "f", b"precious")
     made = store.snapshot(workspace)
@@ -43,7 +48,7 @@ def test_a_damaged_object_is_healed_from_the_workspace(workspace: Path, store: S
     assert litter(store.directory) == []
 
 
-@pytest.mark.parametrize("how", ["flipped", "cut", "gone"])
+@pytest.mark.parametrize("how", ["flipped", "cut", "gone", "rotten"])
 def test_what_cannot_be_healed_names_every_snapshot_and_no_clone_is_made_of_it(
     workspace: Path, store: SnapshotStore, how: str
 ) -> None:
@@ -75,14 +80,59 @@ def test_a_content_cut_short_is_noticed_while_cloning(workspace: Path, store: Sn
         store.clone(made, workspace / ".kale/clone")
 
 
-def test_a_shallow_check_finds_what_is_missing_or_short_without_reading(workspace: Path, store: SnapshotStore) -> None:
-    for content in (b"one1", b"two2", b"three"):
+def test_a_content_written_to_is_noticed_while_cloning_and_reading(workspace: Path, store: SnapshotStore) -> None:
+    write(workspace / "f", b"precious")
+    made = store.snapshot(workspace)
+    spoil(store, b"precious", "flipped")
+    with pytest.raises(VolumeError, match=r"content of f is no longer what it was.*") as caught:
+        store.clone(made, workspace / ".kale/clone")
+    assert "kale snapshots verify" in (caught.value.hint or "")
+    assert not (workspace / ".kale/clone").exists()
+    with pytest.raises(VolumeError, match="no longer what it was"):
+        store.open_object(sha(b"precious"))
+
+
+def test_the_next_snapshot_replaces_an_object_that_was_written_to(workspace: Path, store: SnapshotStore) -> None:
+    write(workspace / "f", b"precious")
+    store.snapshot(workspace)
+    spoil(store, b"precious", "flipped")
+    write(workspace / "copy", b"precious")
+    made = store.snapshot(workspace)
+    assert store.verify() == ()
+    assert picture(store.clone(made, workspace / ".kale/clone").path) == picture(workspace)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_store_that_was_copied_without_its_times_is_read_once_and_then_trusted(
+    workspace: Path, tmp_path: Path, read_only: bool
+) -> None:
+    store = SnapshotStore(tmp_path / "store")
+    contents = (b"one", b"two", b"")
+    for content in contents:
+        write(workspace / f"f{content.decode()}", content)
+    made = store.snapshot(workspace)
+    shutil.copytree(store.directory, tmp_path / "copied", copy_function=shutil.copyfile)
+    copied = SnapshotStore(tmp_path / "copied")
+    if read_only:
+        copied.directory.chmod(0o555)
+    assert picture(copied.clone(made, tmp_path / "clone").path) == picture(workspace)
+    assert copied.verify() == ()
+    path = copied.open_object(sha(b"one"))
+    assert path.stat().st_mtime == 1
+    spoil(copied, b"one", "flipped")
+    with pytest.raises(VolumeError, match="no longer what it was"):
+        copied.clone(made, tmp_path / "again")
+
+
+def test_a_shallow_check_finds_what_is_missing_short_or_written_to_without_reading(workspace: Path, store: SnapshotStore) -> None:
+    for content in (b"one1", b"two2", b"three", b"four4"):
         write(workspace / content.decode(), content)
     made = store.snapshot(workspace)
-    spoil(store, b"one1", "flipped")
+    spoil(store, b"one1", "rotten")
     spoil(store, b"two2", "cut")
     spoil(store, b"three", "gone")
-    assert {d.sha256 for d in store.verify([made.id], deep=False)} == {sha(b"two2"), sha(b"three")}
+    spoil(store, b"four4", "flipped")
+    assert {d.sha256 for d in store.verify([made.id], deep=False)} == {sha(b"two2"), sha(b"three"), sha(b"four4")}
     assert {d.sha256 for d in store.verify([made.id])} == {sha(b"one1")}
 
 
