@@ -1,8 +1,8 @@
 """The objects of a store: whole files named by the sha256 of what they hold, never changed once they have their name.
 
-An object's own time tells what is known of it: 0, that it is on the disk; 1 s, that it was published without waiting for the disk, so that it is
-hashed again should the machine have been restarted since (`recover`); any other, that somebody wrote to it after that, or copied the
-store, so that it is hashed before it is used (`trusts`). The design note on the store says why.
+An object's own time tells what is known of it: 0, that it is on the disk; 1 s, that it was published without waiting for the disk, so
+that it is hashed again should the machine have been restarted since (`recover`); any other, that somebody wrote to it after that, or
+copied the store, so that it is hashed before it is used (`trusts`). The design note on the store says why.
 """
 
 from __future__ import annotations
@@ -66,7 +66,11 @@ class Objects:
         return status is not None and status.st_size == size and status.st_mtime_ns in (_DURABLE, _PUBLISHED)
 
     def trusts(self, sha256: str, status: os.stat_result) -> bool:
-        """Tell whether an object, whose status is given, holds what its name says: by its time, which any write changes, else by reading it, once."""
+        """Tell whether an object holds what its name says: by its time, which any write changes, else by reading it, once.
+
+        Args:
+            status: of the object, just asked for.
+        """
         if status.st_mtime_ns in (_DURABLE, _PUBLISHED):
             return True
         if self.damage(sha256):
