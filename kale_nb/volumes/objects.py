@@ -79,6 +79,11 @@ class Objects:
             self._stamp(sha256, _PUBLISHED)
         return True
 
+    def is_whole(self, sha256: str) -> bool:
+        """Tell whether an object is there and holds what its name says, as `trusts` tells."""
+        status = self.status(sha256)
+        return status is not None and self.trusts(sha256, status)
+
     def names(self) -> set[str]:
         """Return all objects."""
         found: set[str] = set()

@@ -250,10 +250,10 @@ class SnapshotStore:
             self._objects.close()
 
     def pin(self, id: str) -> None:
-        """Keep a snapshot whatever is collected, and see to it that it is on the disk."""
+        """Keep a snapshot whatever is collected, and see to it that it is on the disk; what is damaged stays marked as such."""
         made = self.find(id)
-        names = [name for name in objects_of(self._shelf.manifest(made.id)) if self._objects.status(name) is not None]
         try:
+            names = [name for name in objects_of(self._shelf.manifest(made.id)) if self._objects.is_whole(name)]
             self._objects.flush(names, [self._shelf.manifest(made.id)])
             pins = self.directory / "pins"
             pins.mkdir(exist_ok=True)

@@ -92,6 +92,17 @@ def test_a_content_written_to_is_noticed_while_cloning_and_reading(workspace: Pa
         store.open_object(sha(b"precious"))
 
 
+def test_a_pin_makes_nothing_whole_that_was_written_to(workspace: Path, store: SnapshotStore) -> None:
+    write(workspace / "f", b"precious")
+    write(workspace / "g", b"other")
+    made = store.snapshot(workspace)
+    spoil(store, b"precious", "flipped")
+    store.pin(made.id)
+    with pytest.raises(VolumeError, match="no longer what it was"):
+        store.clone(made, workspace / ".kale/clone")
+    assert store.open_object(sha(b"other")).stat().st_mtime_ns == 0
+
+
 def test_the_next_snapshot_replaces_an_object_that_was_written_to(workspace: Path, store: SnapshotStore) -> None:
     write(workspace / "f", b"precious")
     store.snapshot(workspace)
