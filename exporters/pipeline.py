@@ -108,7 +108,7 @@ class KaleExporter(CompilingExporter):
     def _target(self, source: str) -> tuple[Target, Path]:
         from kale_nb.engines.kfp.target import Cleanup, Target
         from kale_nb.errors import UsageError
-        from kale_nb.runner import choose_workspace
+        from kale_nb.planning import choose_workspace
 
         self._one_of("cleanup", tuple(kind.value for kind in Cleanup))
         self._one_of("create_volumes", ("native", "script"))

@@ -150,7 +150,7 @@ def seconds_of(text: str) -> float:
 def target_of(args: argparse.Namespace, pipeline: Pipeline) -> tuple[Target, Path]:
     """Return the target that the options describe, and the folder here that is the workspace. UsageError when they do not fit."""
     from kale_nb.engines.kfp.target import Cleanup, Target
-    from kale_nb.runner import choose_workspace
+    from kale_nb.planning import choose_workspace
 
     if not args.mount.startswith("/") or args.mount.rstrip("/") == "":
         raise UsageError(f"--mount {args.mount} is no absolute path of a folder")

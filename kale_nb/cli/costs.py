@@ -7,7 +7,7 @@ from pathlib import Path
 from kale_nb.errors import VolumeError
 from kale_nb.pipeline.model import Pipeline
 from kale_nb.pipeline.volumes import WORKSPACE, creations
-from kale_nb.runner import Plan, RunOptions
+from kale_nb.planning import Plan, RunOptions
 from kale_nb.runs.store import known_store, snapshot_folder
 
 

@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _of_machine(args: argparse.Namespace) -> Diagnosis:
     from kale_nb.engines.local import preflight
-    from kale_nb.runner import choose_workspace
+    from kale_nb.planning import choose_workspace
 
     compiled, findings = _compiled(args)
     kernel = compiled.pipeline.kernel if compiled is not None else "python3"

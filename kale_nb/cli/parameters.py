@@ -8,8 +8,8 @@ from pathlib import Path
 from kale_nb.errors import UsageError
 from kale_nb.pipeline.model import Pipeline
 from kale_nb.pipeline.params import to_source
+from kale_nb.planning import checked_params, read_params
 from kale_nb.report.style import clip, table
-from kale_nb.runner import checked_params, read_params
 
 
 def given_params(pipeline: Pipeline, texts: Iterable[str], file: Path | None) -> dict[str, object]:

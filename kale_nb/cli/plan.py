@@ -10,9 +10,9 @@ from kale_nb.pipeline import order
 from kale_nb.pipeline.model import Certainty, Edge, Pipeline
 from kale_nb.pipeline.params import to_source
 from kale_nb.pipeline.volumes import WORKSPACE, creations
+from kale_nb.planning import Plan
 from kale_nb.report.style import Style, pad, plain, width
 from kale_nb.report.summary import near
-from kale_nb.runner import Plan
 
 
 def graph_lines(pipeline: Pipeline, style: Style, only: Collection[StepName] | None = None) -> list[str]:

@@ -11,7 +11,7 @@ from kale_nb.errors import UsageError
 
 if TYPE_CHECKING:
     from kale_nb.compiler import Compiled
-    from kale_nb.runner import RunOptions
+    from kale_nb.planning import RunOptions
     from kale_nb.runs.store import Store
 
 

@@ -28,7 +28,7 @@ from kale_nb.report.style import Style
 if TYPE_CHECKING:
     from kale_nb.compiler import Compiled
     from kale_nb.engines.protocol import Engine
-    from kale_nb.runner import RunOptions
+    from kale_nb.planning import RunOptions
     from kale_nb.runs.events import Observer
     from kale_nb.runs.record import RunRecord
 
@@ -85,7 +85,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from kale_nb import runner
+    from kale_nb import planning
     from kale_nb.cli.loading import load
     from kale_nb.cli.parameters import describe_params, given_params
 
@@ -118,13 +118,13 @@ def run(args: argparse.Namespace) -> int:
         from kale_nb.cli.costs import clone_costs
         from kale_nb.cli.plan import plan_lines
 
-        planned = runner.plan(compiled.pipeline, options)
+        planned = planning.plan(compiled.pipeline, options)
         costs = clone_costs(compiled.pipeline, planned, options) if args.engine == "local" else {}
         print("\n".join(plan_lines(compiled.pipeline, planned, out.style, costs)))
         for notice in options.notices:
             messages.warning(notice)
         return 0
-    runner.plan(compiled.pipeline, options)
+    planning.plan(compiled.pipeline, options)
     engine = engine_of(args, compiled.pipeline)
     if args.json_events:
         _json_diagnostics(out, compiled.diagnostics)
@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _asked(args: argparse.Namespace) -> RunOptions:
-    from kale_nb.runner import RunOptions
+    from kale_nb.planning import RunOptions
 
     return RunOptions(
         until=tuple(args.until),

@@ -45,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
     from kale_nb.cli.loading import load
     from kale_nb.cli.parameters import given_params
     from kale_nb.cli.signals import signals_stop
+    from kale_nb.planning import RunOptions
     from kale_nb.report.verdict import verdict_lines
-    from kale_nb.runner import RunOptions
     from kale_nb.verify.verify import verify
 
     compiled = load(args.notebook, pipeline=args.pipeline)

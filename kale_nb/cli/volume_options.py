@@ -11,7 +11,7 @@ from kale_nb.errors import UsageError
 
 if TYPE_CHECKING:
     from kale_nb.pipeline.model import Pipeline, Volume
-    from kale_nb.runner import RunOptions
+    from kale_nb.planning import RunOptions
 
 
 def add_volume_options(parser: argparse.ArgumentParser) -> None:

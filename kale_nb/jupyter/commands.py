@@ -194,7 +194,7 @@ def _drawing(screen: Screen, pipeline: Pipeline) -> list[str]:
 
 
 def _run(shell: InteractiveShell, executed: Executed, screen: Screen, words: Sequence[str]) -> None:
-    from kale_nb import runner
+    from kale_nb import planning
     from kale_nb.jupyter.running import run_pipeline
     from kale_nb.submitting import engine_of, folder_of
 
@@ -207,8 +207,8 @@ def _run(shell: InteractiveShell, executed: Executed, screen: Screen, words: Seq
     announce(screen, edited)
     compiled = _compiled(screen, edited)
     on_cluster = args.engine == "kfp"
-    options = runner.RunOptions(
-        params=runner.read_params(compiled.pipeline, args.param),
+    options = planning.RunOptions(
+        params=planning.read_params(compiled.pipeline, args.param),
         until=tuple(args.until),
         jobs=args.jobs,
         fail_fast=args.fail_fast,
@@ -218,7 +218,7 @@ def _run(shell: InteractiveShell, executed: Executed, screen: Screen, words: Seq
         engine=args.engine,
         live=args.no_snapshot,
     )
-    runner.plan(compiled.pipeline, options)
+    planning.plan(compiled.pipeline, options)
     engine = engine_of(args, compiled.pipeline, None)  # an interrupt leaves a run on a cluster alone: nobody can be asked
     if compiled.diagnostics:
         from kale_nb.jupyter.findings import findings_html

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from kale_nb import runner
+from kale_nb import planning, runner
 from kale_nb.jupyter import display
 from kale_nb.jupyter.display import Screen
 from kale_nb.jupyter.errors import CommandError, PipelineFailed, PipelineStopped
@@ -51,7 +51,7 @@ _TICK = 1.0
 _COLUMNS = 90
 
 
-def run_pipeline(screen: Screen, compiled: Compiled, options: runner.RunOptions, engine: Engine | None = None) -> RunRecord:
+def run_pipeline(screen: Screen, compiled: Compiled, options: planning.RunOptions, engine: Engine | None = None) -> RunRecord:
     """Run a compiled pipeline, show it while it runs, then what came of it.
 
     PipelineFailed when a step failed, PipelineStopped when the user interrupts; what finished is on disk then.
@@ -95,7 +95,7 @@ class _Place:
             self.link = event.remote.get("run", "")
 
 
-def _run(screen: Screen, compiled: Compiled, options: runner.RunOptions, engine: Engine | None, place: _Place) -> RunRecord:
+def _run(screen: Screen, compiled: Compiled, options: planning.RunOptions, engine: Engine | None, place: _Place) -> RunRecord:
     if not screen.is_rich:
         return runner.run(compiled, options, (place, PlainLines(Stream(sys.stdout))), engine=engine)
     with Progress(screen, compiled.pipeline) as progress:

@@ -20,7 +20,7 @@ from kale_nb.compiler import Compiled
 from kale_nb.dataflow.ipython import transform
 from kale_nb.errors import UsageError
 from kale_nb.pipeline.params import to_source
-from kale_nb.runner import checked_params
+from kale_nb.planning import checked_params
 from kale_nb.stepbooks.cells import DATA_NAME
 from kale_nb.testing.reading import read, told
 

@@ -20,7 +20,7 @@ from kale_nb.location import Location
 from kale_nb.names import RunId, StepName
 from kale_nb.pipeline.model import Step
 from kale_nb.pipeline.params import to_source
-from kale_nb.runner import Plan, RunOptions, plan
+from kale_nb.planning import Plan, RunOptions, plan
 from kale_nb.runs.events import Event, Failure, RunWarning
 from kale_nb.stepbooks.cells import DATA_NAME
 from kale_nb.testing.bench import Bench, bench

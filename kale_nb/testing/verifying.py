@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from kale_nb.errors import HINT, KaleError
+from kale_nb.planning import RunOptions
 from kale_nb.report.style import Style
 from kale_nb.report.verdict import verdict_lines
-from kale_nb.runner import RunOptions
 from kale_nb.testing.reading import read
 from kale_nb.verify.verify import verify
 

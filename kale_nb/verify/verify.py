@@ -23,7 +23,8 @@ from kale_nb.engines.local.seeing import Sight, may_mount, sight
 from kale_nb.engines.protocol import Job
 from kale_nb.errors import UsageError
 from kale_nb.names import RunId, StepName
-from kale_nb.runner import Plan, RunOptions, plan, run
+from kale_nb.planning import Plan, RunOptions, plan
+from kale_nb.runner import run
 from kale_nb.runs.events import Failure, Observer, State
 from kale_nb.runs.record import RunRecord
 from kale_nb.runs.store import snapshot_folder

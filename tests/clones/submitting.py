@@ -14,7 +14,8 @@ from kale_nb.engines.kfp.submission.engine import KfpEngine, Options
 from kale_nb.engines.kfp.submission.taking import Cloning
 from kale_nb.engines.kfp.target import Target
 from kale_nb.errors import KaleError
-from kale_nb.runner import RunOptions, run
+from kale_nb.planning import RunOptions
+from kale_nb.runner import run
 from kale_nb.runs.events import Event, RunNote, RunSubmitted, RunWarning
 from kale_nb.runs.record import RunRecord
 from tests.clones.notebooks import Notebook

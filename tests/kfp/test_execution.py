@@ -14,7 +14,8 @@ import pytest
 
 from kale_nb.compiler import compile_path
 from kale_nb.engines.kfp.target import Cleanup, Target
-from kale_nb.runner import RunOptions, run
+from kale_nb.planning import RunOptions
+from kale_nb.runner import run
 from kale_nb.runs.events import State
 from kale_nb.runs.record import RunRecord
 from kale_nb.verify.outputs import said

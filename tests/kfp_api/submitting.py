@@ -10,7 +10,8 @@ from kale_nb.compiler import Compiled, compile_path
 from kale_nb.engines.kfp.submission.address import Asked
 from kale_nb.engines.kfp.submission.engine import KfpEngine, Options
 from kale_nb.engines.kfp.target import Target
-from kale_nb.runner import RunOptions, run
+from kale_nb.planning import RunOptions
+from kale_nb.runner import run
 from kale_nb.runs.events import Event
 from kale_nb.runs.record import RunRecord
 from tests.kfp.sources import write_notebook

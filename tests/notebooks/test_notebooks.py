@@ -20,7 +20,8 @@ from kale_nb.compiler import Compiled, compile_notebook
 from kale_nb.errors import MarshalError
 from kale_nb.names import StepName
 from kale_nb.pipeline.order import topological
-from kale_nb.runner import RunOptions, run
+from kale_nb.planning import RunOptions
+from kale_nb.runner import run
 from kale_nb.runs.events import State
 from kale_nb.stepbooks.cells import DATA_NAME
 from kale_nb.testing import StepResult, kale_step

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from kale_nb.errors import VolumeError
+from kale_nb.planning import RunOptions
 from kale_nb.results.again import again
 from kale_nb.results.tidying import VARIABLE, Budget, began, note_weights, read_budget, tidy, weights_file
 from kale_nb.results.weighing import PINNED
-from kale_nb.runner import RunOptions, run
+from kale_nb.runner import run
 from kale_nb.runs.events import Event, OldClonesRemoved, RunWarning, State
 from kale_nb.runs.record import RunRecord
 from kale_nb.runs.store import known_store, snapshot_folder

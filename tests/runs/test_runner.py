@@ -11,7 +11,8 @@ from kale_nb.compiler import Compiled
 from kale_nb.errors import EngineError, UsageError, VolumeError
 from kale_nb.names import StepName
 from kale_nb.pipeline.model import Pipeline, Step
-from kale_nb.runner import RunOptions, choose_workspace, plan, run, steps_until
+from kale_nb.planning import RunOptions, choose_workspace, plan, steps_until
+from kale_nb.runner import run
 from kale_nb.runs.events import Event, RunFinished, RunStarted, RunWarning, State, StepStarted
 from kale_nb.runs.store import read_record
 from kale_nb.stepbooks.model import Stepbook

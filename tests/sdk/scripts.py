@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kale_nb.compiler import Compiled, check, compile_path
-from kale_nb.runner import RunOptions, run
+from kale_nb.planning import RunOptions
+from kale_nb.runner import run
 from kale_nb.runs.record import RunRecord
 
 HEAD = "from kale.sdk import pipeline, step\n"
