@@ -11,17 +11,17 @@ from pathlib import Path
 from kale_nb.errors import VolumeError
 from kale_nb.volumes import manifest, subvolumes
 from kale_nb.volumes.cache import StatCache, sweep_caches
-from kale_nb.volumes.checking import Checker, recover, this_boot
+from kale_nb.volumes.checking import Checker, this_boot
 from kale_nb.volumes.cloning import Damaged, Entries, beside, check_room, fill, move_into_place, subvolume_of
 from kale_nb.volumes.collecting import objects_of, plan, sweep
 from kale_nb.volumes.comparing import changes_between, changes_in
 from kale_nb.volumes.environments import digest_now
+from kale_nb.volumes.folder import StoreFolder
 from kale_nb.volumes.holding import Lease, leased, pinned, sweep_unfinished
 from kale_nb.volumes.ignore import relative_to
 from kale_nb.volumes.intake import full_disk
-from kale_nb.volumes.locks import Staging, exclusive, shared, sweep_staging
+from kale_nb.volumes.locks import Staging, exclusive, shared
 from kale_nb.volumes.model import Changes, Clone, Damage, Entry, Freed, Mechanism, Policy, Probe, Snapshot
-from kale_nb.volumes.mounts import keeps_times
 from kale_nb.volumes.objects import Objects
 from kale_nb.volumes.probing import is_much, probe
 from kale_nb.volumes.resting import collector_at_rest
@@ -51,6 +51,7 @@ class SnapshotStore:
         self.directory = Path(os.path.abspath(directory))
         self.policy = policy if policy is not None else Policy()
         self._objects = Objects(self.directory / "objects")
+        self._folder = StoreFolder(self.directory, self._objects)
         self._shelf = Shelf(self.directory / "snapshots")
         self._templates = Templates(self.directory / "trees")
 
@@ -74,12 +75,12 @@ class SnapshotStore:
         out = relative_to(source, (*exclude, self.directory))
         found = scan(source, self.policy, exclude=out)
         try:
-            self._begin()
-            with shared(self._lock), Staging(self.directory / "staging") as staging:
-                cache = StatCache(self.directory / "cache", source)
+            self._folder.begin()
+            with shared(self._folder.lock), Staging(self.directory / "staging") as staging:
+                cache = StatCache(self._folder.cache, source)
                 if tell is not None and is_much(found):
                     tell(probe(source, found, self.directory, cache, staging))
-                taken = take(source, found, self.policy, self._objects, cache, self._epoch(), staging)
+                taken = take(source, found, self.policy, self._objects, cache, self._folder.epoch(), staging)
                 return self._keep(taken, note, started, staging)
         except OSError as error:
             self._objects.close()
@@ -94,30 +95,10 @@ class SnapshotStore:
         source = Path(os.path.abspath(source))
         found = scan(source, self.policy, exclude=relative_to(source, (*exclude, self.directory)))
         try:
-            with self._trial() as folder, Staging(folder) as staging:
-                return probe(source, found, self.directory, StatCache(self.directory / "cache", source), staging)
+            with self._folder.trial() as folder, Staging(folder) as staging:
+                return probe(source, found, self.directory, StatCache(self._folder.cache, source), staging)
         except OSError as error:
             raise full_disk(error, "the store", self.directory) from error
-
-    def _keeps_times(self, folder: Path) -> bool:
-        try:
-            with self._trial() as place, Staging(place) as staging:
-                return keeps_times(folder, staging)
-        except OSError:  # a store that cannot be written
-            return keeps_times(folder)
-
-    @contextlib.contextmanager
-    def _trial(self) -> Iterator[Path]:
-        """Give a folder to try things in: in the store, or where that would be made, gone afterwards."""
-        import tempfile
-
-        if (self.directory / "snapshots").is_dir():
-            self._begin()
-            yield self.directory / "staging"
-            return
-        near = next(folder for folder in self.directory.parents if folder.is_dir())
-        with tempfile.TemporaryDirectory(prefix=".kale-", dir=near) as folder:
-            yield Path(folder)
 
     def find(self, id: str) -> Snapshot:
         """Return the snapshot whose id begins with `id`. VolumeError when there is none, or more than one."""
@@ -177,9 +158,9 @@ class SnapshotStore:
         if os.path.lexists(destination):
             raise VolumeError(f"{destination} exists already")
         try:
-            self._begin()
+            self._folder.begin()
             destination.parent.mkdir(parents=True, exist_ok=True)
-            with shared(self._lock), self._staging(destination.parent) as staging:
+            with shared(self._folder.lock), self._folder.staging(destination.parent) as staging:
                 whole = self._templates.find(made.id) is None
                 header, rows = self._shelf.read(made.id, whole=whole)
                 entries = list(manifest.entries(rows))
@@ -207,7 +188,7 @@ class SnapshotStore:
         run show.
         """
         header, rows = self._shelf.read(_id(snapshot))
-        since = since if self._keeps_times(folder) else 0.0
+        since = since if self._folder.keeps_times(folder) else 0.0
         live = os.path.realpath(folder) == os.path.realpath(header.source)
         out = relative_to(Path(os.path.abspath(folder)), (self.directory,))
         policy = Policy(max_bytes=1 << 62, max_files=1 << 62, ignore=tuple(header.ignore), environments=self.policy.environments)
@@ -226,21 +207,21 @@ class SnapshotStore:
         Args:
             deep: read every object, not only look whether it is there, as long as it should be, and never written to.
         """
-        if not (self.directory / "snapshots").is_dir():
+        if not self._folder.exists:
             return ()
         import tempfile
 
         everything = ids is None
         wanted = self._shelf.ids() if ids is None else tuple(self.find(id).id for id in ids)
         try:
-            self._begin()
-            with shared(self._lock), self._staging(Path(tempfile.gettempdir())) as staging:
-                checker = Checker(self._shelf, self._objects, staging, heals=not self._is_read_only())
+            self._folder.begin()
+            with shared(self._folder.lock), self._folder.staging(Path(tempfile.gettempdir())) as staging:
+                checker = Checker(self._shelf, self._objects, staging, heals=not self._folder.is_read_only())
                 damages = checker.snapshots(wanted, deep=deep, all_objects=everything)
                 if checker.removed:
-                    self._new_epoch(staging)
-                if deep and everything and not self._is_read_only():
-                    damages += checker.cache(self.directory / "cache", self._epoch())
+                    self._folder.renew_epoch(staging)
+                if deep and everything and not self._folder.is_read_only():
+                    damages += checker.cache(self._folder.cache, self._folder.epoch())
                 for id in {id for damage in damages if not damage.healed for id in damage.snapshots}:
                     self._templates.remove(id)
             return tuple(damages)
@@ -295,12 +276,12 @@ class SnapshotStore:
         Raises:
             VolumeError: others are at work in the store for longer than `wait`.
         """
-        if not (self.directory / "snapshots").is_dir() and not self._templates.directory.is_dir():
+        if not self._folder.exists and not self._templates.directory.is_dir():
             return Freed(snapshots=(), objects=0, bytes=0, per_snapshot={})
         try:
-            self._begin()
+            self._folder.begin()
             with Staging(self.directory / "staging") as trash:
-                with exclusive(self._lock, wait=wait):
+                with exclusive(self._folder.lock, wait=wait):
                     manifests = {id: self._shelf.manifest(id) for id in self._shelf.ids()}
                     sweep_unfinished(self.directory / "leases")
                     held, since = leased(self.directory / "leases")
@@ -308,57 +289,15 @@ class SnapshotStore:
                     freed, gone = plan(manifests, kept, self._objects)
                     if not dry_run:
                         if gone:
-                            self._new_epoch(trash)
+                            self._folder.renew_epoch(trash)
                         self._templates.remove_all_but(manifests.keys() - set(freed.snapshots))
-                        sweep_caches(self.directory / "cache")
+                        sweep_caches(self._folder.cache)
                         sweep(self.directory / "snapshots", freed.snapshots, gone, self._objects, trash)
                 return freed
         except OSError as error:
             raise full_disk(error, "the store", self.directory) from error
         finally:
             self._objects.close()
-
-    @property
-    def _lock(self) -> Path:
-        return self.directory / "lock"
-
-    def _begin(self) -> None:
-        """Make the store when it is new, sweep what dead processes left, and check what a crash of the machine may have damaged."""
-        if self._is_read_only():
-            return
-        boot = this_boot()
-        try:
-            known = (self.directory / "boot").read_text(encoding="utf-8")
-        except OSError:
-            known = None
-        if known is None:
-            for name in ("objects", "snapshots", "staging", "cache"):
-                (self.directory / name).mkdir(parents=True, exist_ok=True)
-        sweep_staging(self.directory / "staging")
-        if known != boot:
-            with Staging(self.directory / "staging") as trash, exclusive(self._lock, wait=600):
-                if recover(self._objects, trash):
-                    self._new_epoch(trash)
-                trash.write(boot.encode("ascii"), self.directory / "boot")
-
-    def _is_read_only(self) -> bool:
-        """Tell whether this is a store that can be read and cloned from, but not written."""
-        return (self.directory / "snapshots").is_dir() and not os.access(self.directory, os.W_OK)
-
-    def _staging(self, otherwise: Path) -> Staging:
-        """Return a staging folder: in the store, or in `otherwise` when the store cannot be written."""
-        return Staging(otherwise if self._is_read_only() else self.directory / "staging")
-
-    def _new_epoch(self, staging: Staging) -> None:
-        """Remember that objects may have left the store, so that rows of the stat cache are not believed without a look."""
-        staging.write(os.urandom(8).hex().encode("ascii"), self.directory / "epoch")
-
-    def _epoch(self) -> str:
-        """Return what changes whenever objects may have left the store."""
-        try:
-            return (self.directory / "epoch").read_text(encoding="utf-8")
-        except OSError:
-            return "0"
 
     def _keep(self, taken: Taken, note: str, started: float, staging: Staging) -> Snapshot:
         """Give a snapshot its name."""
