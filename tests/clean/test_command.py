@@ -23,7 +23,8 @@ from tests.k8s.cluster import Cluster
 from tests.k8s.driver import Driver
 from tests.k8s.proxy import Proxy
 from tests.k8s.space import Space
-from tests.kfp_api.server import Fault, Server
+from tests.kfp_api.deployment import Fault
+from tests.kfp_api.server import Server
 
 RUN, OTHER = belongs(), belongs("20260502-000000-score-bbbb", pipeline="score", owner="bob")
 Out = pytest.CaptureFixture[str]

@@ -260,7 +260,7 @@ def test_refusals_say_what_to_do(space: Space) -> None:
 def test_what_is_no_kubernetes_says_so(tmp_path: Path) -> None:
     from kubernetes import client
 
-    from tests.kfp_api.server import Fault as Trouble
+    from tests.kfp_api.deployment import Fault as Trouble
     from tests.kfp_api.server import serving
 
     with serving(tmp_path, faults=[Trouble("GET /", "page", 9)]) as server:

@@ -446,7 +446,7 @@ def test_an_interrupt_while_the_run_is_started_stops_it_and_gives_its_snapshots_
 
 
 def test_a_server_that_refuses_the_run_gets_no_snapshots_for_it(here: Here, notebook: Notebook) -> None:
-    from tests.kfp_api.server import Fault
+    from tests.kfp_api.deployment import Fault
 
     path = prepared(here, notebook)
     notebook.server.deployment.faults = [Fault("POST /apis/v2beta1/runs", 400, 5, "the run is not wanted")]

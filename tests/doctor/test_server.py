@@ -13,7 +13,8 @@ from kale_nb.engines.kfp.submission.preflight import Checked, diagnose
 from kale_nb.engines.kfp.target import Target
 from kale_nb.engines.preflight import Diagnosis, Mark
 from tests.doctor.looking import of_key
-from tests.kfp_api.server import Fault, Server
+from tests.kfp_api.deployment import Fault
+from tests.kfp_api.server import Server
 
 
 def look(url: str, *, snapshot: bool = True, environ: dict[str, str] | None = None, **asked: Any) -> Diagnosis:

@@ -8,20 +8,13 @@ requests, and the server can be stopped and started again on the same port, its 
 from __future__ import annotations
 
 import contextlib
-import datetime
 import email.parser
 import email.policy
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -29,71 +22,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 
-from tests.kfp.running import ORCHESTRATOR, templates
-from tests.kfp_api.lineage_store import LineageStore
+from tests.kfp_api.deployment import Body, Deployment, Refuse, found, now
+from tests.kfp_api.executing import blank_task, end, execute
+from tests.kfp_api.models import check, check_parameters
 
-Body = dict[str, Any]
 LOGIN = "<!doctype html><html><body><form action='/dex/auth'>Log in to Your Account</form></body></html>"
-
-
-class Refuse(Exception):
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.message = status, message
-
-
-@dataclass
-class Fault:
-    """What happens to requests whose `METHOD path` matches, `times` times: a status, `drop` before or `lose` after the work is done, `hang`,
-    `page`, `redirect`, `not-json`."""
-
-    match: str
-    action: int | str
-    times: int = 1
-    message: str = "upstream connect error"
-
-
-@dataclass
-class Deployment:
-    """What the server knows; outlives the server itself.
-
-    Attributes:
-        token, cookie: needed when set.
-        namespaces: the only ones that may be used, when set.
-        prefix: path at which everything is.
-        scripts: for the next runs: each a list of frames, (state of the run, task name to state or task), the last of which stays.
-        cluster: folder of snapshots and claims; runs without a script are executed there.
-        snapshots: finds the folder of a snapshot by its name, when they are elsewhere.
-        api: an API server on which the claims of runs are made (see `tests/kfp/orchestrator.py`).
-        lineage: whether the metadata store may be asked.
-    """
-
-    cluster: Path
-    token: str | None = None
-    cookie: str | None = None
-    namespaces: tuple[str, ...] = ()
-    prefix: str = ""
-    tag: str = "2.17.0"
-    several: bool = False
-    scripts: list[list[tuple[str, dict[str, Any]]]] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
-    experiments: list[Body] = field(default_factory=list)
-    pipelines: list[Body] = field(default_factory=list)
-    versions: list[Body] = field(default_factory=list)
-    runs: list[Body] = field(default_factory=list)
-    players: dict[str, list[tuple[str, dict[str, Any]]]] = field(default_factory=dict)
-    processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
-    store: LineageStore = field(default_factory=LineageStore)
-    files: dict[str, bytes] = field(default_factory=dict)
-    logs: dict[str, str] = field(default_factory=dict)
-    requests: list[str] = field(default_factory=list)
-    headers: list[Mapping[str, str]] = field(default_factory=list)
-    hold: threading.Event = field(default_factory=threading.Event)
-    lock: threading.RLock = field(default_factory=threading.RLock)
-    env: dict[str, str] = field(default_factory=dict)
-    lineage: bool = True
-    snapshots: Callable[[str], Path] | None = None
-    api: dict[str, str] | None = None
 
 
 class Server:
@@ -127,12 +60,6 @@ class Server:
         for process in self.deployment.processes.values():
             end(process)
         self.stop()
-
-
-def end(process: subprocess.Popen[str]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -377,7 +304,7 @@ class Handler(BaseHTTPRequestHandler):
         if known.scripts:
             known.players[run_id] = list(known.scripts.pop(0))
         else:
-            self.execute(made, version)
+            execute(known, made, version)
         return made
 
     def seen(self, run: Body) -> Body:
@@ -390,21 +317,11 @@ class Handler(BaseHTTPRequestHandler):
             details = [{"display_name": f"{name}-driver", "state": "SUCCEEDED"} for name in tasks]
             for name, told in tasks.items():
                 details.append({"display_name": name, **({"state": told} if isinstance(told, str) else told)})
-            run["run_details"] = {"task_details": [{**self.task(run), **detail} for detail in details]}
+            run["run_details"] = {"task_details": [{**blank_task(run), **detail} for detail in details]}
             if state in ("CANCELED", "SUCCEEDED", "FAILED"):
                 run["finished_at"] = now()
         check("V2beta1Run", run)
         return run
-
-    def task(self, run: Body) -> Body:
-        epoch = "1970-01-01T00:00:00Z"
-        return {
-            "run_id": run["run_id"],
-            "task_id": str(uuid.uuid4()),
-            "create_time": now(),
-            "start_time": now(),
-            "end_time": epoch,
-        }
 
     def terminate(self, run: Body) -> None:
         known = self.deployment
@@ -415,153 +332,6 @@ class Handler(BaseHTTPRequestHandler):
         if process is not None:
             end(process)
         known.players[run["run_id"]] = [("CANCELING", {}), ("CANCELED", {})]
-
-    def execute(self, run: Body, version: Body) -> None:
-        known = self.deployment
-        folder = known.cluster / "runs" / run["run_id"]
-        folder.mkdir(parents=True)
-        for name in ("claims", "snapshots"):
-            (known.cluster / name).mkdir(exist_ok=True)
-        for value in ((run.get("runtime_config") or {}).get("parameters") or {}).values():
-            if known.snapshots is not None and isinstance(value, dict) and value.get("kind") == "VolumeSnapshot":
-                (known.cluster / "snapshots" / value["name"]).symlink_to(known.snapshots(value["name"]))
-        spec = version["pipeline_spec"]
-        documents = [spec["pipeline_spec"], spec["platform_spec"]] if "platform_spec" in spec else [spec]
-        (folder / "pipeline.yaml").write_text(
-            "---\n".join(yaml.safe_dump(d, sort_keys=True) for d in documents), encoding="utf-8"
-        )
-        job = {
-            "yaml": str(folder / "pipeline.yaml"), "arguments": (run.get("runtime_config") or {}).get("parameters") or {},
-            "cluster": str(known.cluster), "python": sys.executable, "told": str(folder / "told"),
-            "env": {"JUPYTER_PATH": str(templates()), **known.env}, "api": known.api,
-        }  # fmt: skip
-        (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        (folder / "told").touch()
-        output = open(folder / "output", "w", encoding="utf-8")  # noqa: SIM115
-        process = subprocess.Popen(
-            [sys.executable, str(ORCHESTRATOR), str(folder / "job.json")],
-            cwd=folder, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, start_new_session=True,
-        )  # fmt: skip
-        output.close()
-        known.processes[run["run_id"]] = process
-        run["state"] = "RUNNING"
-        threading.Thread(target=self.tell, args=(known, run, folder, process), daemon=True).start()
-
-    def tell(self, known: Deployment, run: Body, folder: Path, process: subprocess.Popen[str]) -> None:
-        """Keep a run's details current while it is executed."""
-        tasks: dict[str, Body] = {}
-        with open(folder / "told", encoding="utf-8") as file:
-            while True:
-                over = process.poll() is not None
-                for line in file:
-                    said = json.loads(line)
-                    with known.lock:
-                        self.note(known, run, tasks, said)
-                if over:
-                    break
-                time.sleep(0.05)
-        with known.lock:
-            if run["run_id"] in known.players:
-                return
-            last = (folder / "output").read_text(encoding="utf-8").strip().splitlines()
-            outcome = json.loads(last[-1]) if process.returncode == 0 and last else {"problem": "\n".join(last[-20:]) or "died"}
-            run["state"] = "SUCCEEDED" if outcome["problem"] is None else "FAILED"
-            run["finished_at"] = now()
-
-    def note(self, known: Deployment, run: Body, tasks: dict[str, Body], said: Body) -> None:
-        name = said["task"]
-        task = tasks.setdefault(name, {**self.task(run), "display_name": name, "start_time": stamp(said["time"])})
-        if said["state"] != "RUNNING":
-            self.keep(known, run["run_id"], name, said)
-            task["end_time"] = stamp(said["time"])
-        task["state"] = said["state"]
-        drivers = [{**self.task(run), "display_name": f"{each}-driver", "state": "SUCCEEDED"} for each in tasks]
-        run["run_details"] = {"task_details": [*drivers, *tasks.values()]}
-
-    def keep(self, known: Deployment, run_id: str, task: str, said: Body) -> None:
-        """Put what a task left where the launcher would put it: files into the object store, the rest into ML Metadata."""
-        root = f"minio://mlpipeline/v2/artifacts/pipeline/{run_id}/{task}/{uuid.uuid4()}"
-        known.store.add_execution(run_id, {"task_name": task, "display_name": task, "pod_name": f"pod-{task}"})
-        if "stdout" in said:
-            text = said["stdout"] + said["stderr"]
-            known.logs[f"pod-{task}"] = text
-            known.files[f"{root}/executor-logs"] = text.encode()
-            if said["state"] == "SUCCEEDED":
-                known.store.add_artifact(run_id, f"{root}/executor-logs", {"display_name": "executor-logs"})
-        for name, left in (said.get("outputs") or {}).items():
-            path = Path(left["path"])
-            if path.is_file():
-                known.files[f"{root}/{name}"] = path.read_bytes()
-            numbers = {
-                k: float(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for k, v in left["metadata"].items()
-            }
-            known.store.add_artifact(run_id, f"{root}/{name}", {"display_name": name, **numbers})
-
-
-def found(rows: list[Body], key: str, value: str) -> Body:
-    for row in rows:
-        if row.get(key) == value:
-            return row
-    raise Refuse(404, f"ResourceNotFoundError: {key} {value} not found.")
-
-
-def now() -> str:
-    return stamp(time.time())
-
-
-def stamp(moment: float) -> str:
-    return datetime.datetime.fromtimestamp(moment, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def check(model: str, body: Any) -> None:
-    """Hold a body against a model of `kfp_server_api`: fields, enumerations and kinds, all the way down."""
-    import kfp_server_api.models as models
-
-    cls = getattr(models, model)
-    if not hasattr(cls, "attribute_map") or not cls.attribute_map:
-        if isinstance(body, str) and hasattr(cls, "allowable_values") and body not in cls.allowable_values:
-            raise Refuse(400, f"{body} is no {model}")
-        return
-    if not isinstance(body, dict):
-        raise Refuse(400, f"{model} must be an object")
-    names = {json_name: name for name, json_name in cls.attribute_map.items()}
-    for key, value in body.items():
-        if key not in names:
-            raise Refuse(400, f'proto: (line 1:2): unknown field "{key}" in {model}')
-        check_kind(cls.openapi_types[names[key]], value, f"{model}.{key}")
-
-
-def check_kind(kind: str, value: Any, place: str) -> None:
-    if value is None or kind == "object":
-        return
-    if inner := re.fullmatch(r"list\[(.*)\]", kind):
-        for item in value:
-            check_kind(inner[1], item, place)
-    elif inner := re.fullmatch(r"dict\(str, (.*)\)", kind):
-        for item in value.values():
-            check_kind(inner[1], item, place)
-    elif kind in ("str", "int", "bool", "datetime"):
-        wanted = {"str": str, "int": int, "bool": bool, "datetime": str}[kind]
-        if not isinstance(value, wanted):
-            raise Refuse(400, f"{place} is {value!r}, not {kind}")
-    else:
-        check(kind, value)
-
-
-_JSON = {"STRING": str, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": (int, float), "BOOLEAN": bool, "LIST": list, "STRUCT": dict}
-
-
-def check_parameters(spec: Body, given: Body) -> None:
-    """Refuse what the real server refuses: parameters that are unknown, missing or of another type."""
-    known = spec["root"].get("inputDefinitions", {}).get("parameters", {})
-    for name, value in given.items():
-        if name not in known:
-            raise Refuse(400, f"Invalid input error: parameter {name} is not an input of the pipeline")
-        if not isinstance(value, _JSON[known[name]["parameterType"]]):
-            raise Refuse(400, f"Invalid input error: input parameter {name} requires type {known[name]['parameterType']}")
-    for name, about in known.items():
-        if name not in given and not about.get("isOptional") and "defaultValue" not in about:
-            raise Refuse(400, f"Invalid input error: input parameter {name} is missing")
 
 
 @contextlib.contextmanager

@@ -20,7 +20,8 @@ from kale_nb.runs.events import (
     StepStarted,
     VolumeCreated,
 )
-from tests.kfp_api.server import Fault, Server
+from tests.kfp_api.deployment import Fault
+from tests.kfp_api.server import Server
 from tests.kfp_api.submitting import CHAIN, Submitted, engine, notebook, record_file
 
 PLAYED = [

@@ -16,7 +16,8 @@ from kale_nb.compiler import compile_path
 from kale_nb.engines.kfp.compiling import compile_kfp
 from kale_nb.engines.kfp.target import Target
 from tests.kfp.running import needs_orchestrator
-from tests.kfp_api.server import Fault, Server
+from tests.kfp_api.deployment import Fault
+from tests.kfp_api.server import Server
 from tests.kfp_api.submitting import CHAIN, notebook
 from tests.kfp_api.test_following import PLAYED
 

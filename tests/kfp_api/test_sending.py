@@ -10,7 +10,8 @@ from kale_nb.diagnostics import CompileError
 from kale_nb.engines.kfp.submission.problems import ServerError
 from kale_nb.errors import UsageError
 from kale_nb.runs.events import State
-from tests.kfp_api.server import Fault, Server
+from tests.kfp_api.deployment import Fault
+from tests.kfp_api.server import Server
 from tests.kfp_api.submitting import CHAIN, Submitted, engine, notebook
 from tests.kfp_api.test_following import PLAYED
 
