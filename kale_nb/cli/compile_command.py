@@ -75,6 +75,10 @@ def _write_kfp(args: argparse.Namespace, compiled: Compiled) -> int:
     if not args.quiet:
         messages.diagnostics(package.diagnostics)
     path = args.output if args.output is not None else Path(args.notebook).with_suffix(".yaml")
+    if not _is_ours(path):
+        raise UsageError(
+            f"{path} is there already and is no compiled pipeline", hint="name another file with -o, or move that one away"
+        )
     if args.validate:
         from kale_nb.engines.kfp.validating import validate
 
@@ -94,6 +98,17 @@ def _write_kfp(args: argparse.Namespace, compiled: Compiled) -> int:
             if needed:
                 print(f"{claim.task}: a submission has to give {', '.join(needed)}")
     return 0
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell whether writing to a path loses nothing of the user's: it is new, empty, no regular file, or a pipeline compiled before."""
+    if not path.is_file():
+        return True
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return not text.strip() or all(f"\n{key}:" in f"\n{text}" for key in ("deploymentSpec", "pipelineInfo", "schemaVersion"))
 
 
 def _has_no_default(what: str, claim: object) -> bool:

@@ -97,6 +97,24 @@ def test_compile_writes_the_pipeline_and_a_notebook_a_step(
     assert capsys.readouterr().out == ""
 
 
+def test_compile_for_a_cluster_writes_over_nothing_but_what_it_wrote(
+    folder: Path, write_notebook: WriteNotebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notebook = write_notebook(*GOOD)
+    kept = notebook.read_bytes()
+    command = ["compile", "nb.ipynb", "--target", "kfp", "--image", "x", "-q"]
+    assert main([*command, "-o", "nb.ipynb"]) == UNREADABLE
+    assert notebook.read_bytes() == kept
+    assert "nb.ipynb is there already and is no compiled pipeline" in capsys.readouterr().err
+    (folder / "nb.yaml").write_text("lr: 0.1\n")
+    assert main(command) == UNREADABLE
+    assert (folder / "nb.yaml").read_text() == "lr: 0.1\n"
+    (folder / "nb.yaml").write_bytes(b"\xff\xfe")
+    assert main(command) == UNREADABLE
+    (folder / "nb.yaml").unlink()
+    assert [main(command), main(command)] == [OK, OK]
+
+
 def test_compile_does_not_write_into_a_folder_of_other_things(
     folder: Path, write_notebook: WriteNotebook, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -117,7 +118,7 @@ class Cluster:
             words = ["unshare", "--mount", "--propagation", "private", sys.executable, str(POD), str(job), *command]
             done = subprocess.run(
                 words,
-                env={**os.environ, **self.env, **env},
+                env=_expanded({**os.environ, **self.env}, env),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -125,6 +126,14 @@ class Cluster:
             )
         self.current |= {"code": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
         return done.returncode
+
+
+def _expanded(before: dict[str, str], env: dict[str, str]) -> dict[str, str]:
+    """Return an environment with a container's own variables, expanded as the kubelet does it: `$(NAME)`, and `$$` for `$`."""
+    known = dict(before)
+    for name, value in env.items():
+        known[name] = re.sub(r"\$\$|\$\((\w+)\)", lambda m: "$" if m[0] == "$$" else known.get(m[1], m[0]), value)
+    return known
 
 
 class Claims:

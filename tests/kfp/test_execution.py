@@ -282,6 +282,19 @@ def test_without_a_snapshot_code_is_in_the_pipeline_and_values_pass(marshal: str
     assert ran.names().count("create-volume") == (1 if marshal else 0)
 
 
+def test_names_texts_and_types_that_meet_in_kubeflow_arrive_as_in_a_local_run(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    text = (
+        "%pipeline --name odd\n\n%%parameters\ntrain = 1\nepochs: float = 3\n\n%%step train --env WHERE=$(HOME)/x --env PASS=a$$b\n"
+        "import os\nx = [n for n in range(epochs)]\nprint(os.environ['WHERE'], os.environ['PASS'])\n\n%%step show --after train\nprint(x, train, epochs)"
+    )
+    write_notebook(text, server.home / "nb.ipynb")
+    ran = server.run(server.compile("nb.ipynb", Target(image="python:3.11", snapshot=False)))
+    assert ran.problem is None, ran.tasks[-1]
+    assert ran.task("train")["stdout"] == "$(HOME)/x a$$b\n"
+    assert ran.task("show")["stdout"] == "[0, 1, 2] 1 3\n"
+
+
 def test_parameters_arrive_as_what_they_were_declared(tmp_path: Path) -> None:
     server = Server(tmp_path)
     text = (

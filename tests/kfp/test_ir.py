@@ -12,12 +12,15 @@ import pytest
 import yaml
 
 from kale_nb.compiler import compile_path
+from kale_nb.diagnostics import CompileError
 from kale_nb.engines.kfp.compiling import compile_kfp
 from kale_nb.engines.kfp.kubernetes_config import _placement
 from kale_nb.engines.kfp.target import Cleanup, Target
 from kale_nb.engines.kfp.validating import validate
+from kale_nb.engines.kfp.wires import refuse_large
+from kale_nb.errors import UsageError
 from kale_nb.pipeline.model import Match, NodeAffinity, StepSettings
-from tests.kfp.sources import EXAMPLES, HERE, compile_text, documents_of, package_of
+from tests.kfp.sources import EXAMPLES, HERE, compile_text, documents_of, package_of, write_notebook
 
 GOLDENS = Path(__file__).parent / "goldens"
 IMAGE = "%pipeline --image python:3.11"
@@ -226,8 +229,6 @@ def test_two_compiles_in_two_processes_give_the_same_bytes(tmp_path: Path) -> No
 def test_a_step_too_large_to_embed_is_refused_with_its_size(tmp_path: Path) -> None:
     import random
 
-    from kale_nb.diagnostics import CompileError
-
     noise = random.Random(1).randbytes(90_000).hex()
     text = f"{IMAGE}\n\n%%step load\nx = '{noise}'"
     package_of(text, tmp_path)
@@ -236,6 +237,66 @@ def test_a_step_too_large_to_embed_is_refused_with_its_size(tmp_path: Path) -> N
     [found] = caught.value.diagnostics
     assert found.rule.code == "KN711"
     assert "98,304 fit" in found.message
+
+
+def test_parameters_too_large_for_an_argument_are_refused_with_their_size(tmp_path: Path) -> None:
+    text = f"{IMAGE}\n\n%%parameters\nquestion = '{'ü' * 60_000}'\n\n%%step load\nprint(question)"
+    with pytest.raises(CompileError) as caught:
+        package_of(text, tmp_path)
+    [found] = caught.value.diagnostics
+    assert found.rule.code == "KN711"
+    assert "the defaults of the parameters have 120,0" in found.message
+    with pytest.raises(UsageError, match="a step can be told 98,304"):
+        refuse_large({"a": "x" * 50_000, "b": "y" * 50_000})
+
+
+def test_what_is_written_does_not_depend_on_how_the_path_is_spelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = write_notebook(f"{IMAGE}\n\n%%step load --limit a/b=1 --limit c/d=1\nx = 1\nprint(x)", tmp_path / "nb.ipynb")
+    fine = write_notebook(f"{IMAGE}\n\n%%step load\nx = 1\nprint(x)", tmp_path / "fine.ipynb")
+    monkeypatch.chdir(tmp_path)
+    texts = set()
+    for target in (HERE, Target(image="x", snapshot=False)):
+        for spelled in ("fine.ipynb", "./fine.ipynb", str(fine), f"../{tmp_path.name}/fine.ipynb"):
+            compiled = compile_path(spelled)
+            texts.add(compile_kfp(compiled.pipeline, compiled.stepbooks, target).text)
+        assert len(texts) == 1
+        assert str(tmp_path) not in texts.pop()
+    compiled = compile_path(made)
+    with pytest.raises(CompileError) as caught:
+        compile_kfp(compiled.pipeline, compiled.stepbooks, HERE)
+    assert {d.location.path for d in caught.value.diagnostics} == {str(made)}
+
+
+def test_a_claim_is_made_by_a_pod_that_can_run_where_the_steps_do(tmp_path: Path) -> None:
+    text = f"{IMAGE}\n\n%%step load --pull-secret regcred --pull-policy Always --toleration gpu=:NoSchedule --cpu 2 --timeout 60\nx = 1"
+    _, native = documents_of(text, tmp_path)
+    assert "exec-create-volume" not in native
+    _, settings = documents_of(text, tmp_path, Target(image="x", native_volumes=False, user=1000))
+    made = settings["exec-create-volume"]
+    assert made == {
+        name: settings["exec-load"][name] for name in ("imagePullPolicy", "imagePullSecret", "securityContext", "tolerations")
+    }
+
+
+def test_a_parameter_may_have_the_name_of_a_step_whose_values_are_an_artifact(tmp_path: Path) -> None:
+    text = f"{IMAGE}\n\n%%parameters\ntrain = 1\n\n%%step train\nx = train\n\n%%step show --after train\nprint(x, train)"
+    spec, _ = documents_of(text, tmp_path, Target(snapshot=False))
+    inputs = spec["components"]["comp-show"]["inputDefinitions"]
+    assert (list(inputs["parameters"]), list(inputs["artifacts"])) == (["train"], ["train-values"])
+    assert '"before":["train-values"]' in executor(spec, "show")["args"][1]
+
+
+def test_variables_arrive_as_they_are_and_not_expanded(tmp_path: Path) -> None:
+    text = f"{IMAGE}\n\n%%step load --env HOME2=$(HOME)/x --env PASS=a$$b --env PRICE=5$\nx = 1"
+    spec, _ = documents_of(text, tmp_path, Target(snapshot=False))
+    env = {one["name"]: one["value"] for one in executor(spec, "load")["env"]}
+    assert env == {"HOME2": "$$(HOME)/x", "PASS": "a$$$$b", "PRICE": "5$"}
+
+
+def test_a_step_cannot_have_the_name_of_another_ones_driver(tmp_path: Path) -> None:
+    with pytest.raises(CompileError, match="KN704") as caught:
+        package_of(f"{IMAGE}\n\n%%step a\nx = 1\n\n%%step a-driver --after a\nprint(x)", tmp_path)
+    assert "by which Kubeflow begins step `a`" in str(caught.value)
 
 
 def test_a_node_is_asked_for_in_every_alternative(tmp_path: Path) -> None:

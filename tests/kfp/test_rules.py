@@ -31,6 +31,7 @@ MENDED = {
     "KN709": f"{IMAGE}\n\n%%parameters\nsize = 3\n\n%%step load\nprint(size)",
     "KN710": f"{IMAGE}\n\n%%step load --retries 3 --retry-factor 2\nx = 1",
     "KN712": f"{IMAGE} --volume one:/one:1Gi --volume two:/two:1Gi\n\n%%step load\nx = 1",
+    "KN718": f"{IMAGE}\n\n%%parameters\ntemplate = '{{{{name}}}} $x'\n\n%%step load\nprint(template)",
     "KN714": f"{IMAGE}\n\n%%step load\nx = 1",
     "KN715": f"{IMAGE}\n\n%%step load\nx = 1",
     "KN713": f'# notebook metadata: {{{DATA}, "type": "clone", "source": "data"}}]}}}}\n\n%%step load\nx = 1',

@@ -119,3 +119,33 @@ VALUES = st.recursive(
 def test_every_default_comes_back_as_it_is(default: object) -> None:
     one = param(default)
     assert to_source(restore("p", told(one), doubles(wire_of(one).default))) == to_source(default)
+
+
+@pytest.mark.parametrize(
+    ("kind", "default"),
+    [("float", 3), ("complex", 1), ("int", 3.5), ("float", True), ("bool", 1), ("str", 5), ("list", (1, 2)), ("tuple", [1])],
+)
+def test_a_default_stays_what_it_is_whatever_type_is_declared(kind: str, default: object) -> None:
+    one = Param(name="p", type=kind, default=default)
+    arrived = restore("p", json.loads(json.dumps(told(one))), doubles(json.loads(json.dumps(wire_of(one).default))))
+    assert (type(arrived), arrived) == (type(default), default)
+
+
+def test_a_float_that_is_given_is_one_though_its_default_is_an_integer() -> None:
+    arrived = there_and_back(param(3, type="float"), 4)
+    assert (type(arrived), arrived) == (float, 4.0)
+
+
+@pytest.mark.parametrize("value", ["{{$}}", ["a", {"k": "{{$.inputs.parameters['q']}}"}], b"{{$"])
+def test_what_kubeflow_would_replace_is_refused(value: object) -> None:
+    with pytest.raises(UsageError, match="puts other text in its place"):
+        to_wire(param("x", type="any"), value)
+
+
+@pytest.mark.parametrize("text", ["~", "null", "None"])
+def test_a_text_that_would_mean_none_is_refused(text: str) -> None:
+    one = param(None, type="str", optional=True)
+    with pytest.raises(UsageError, match="where it means None"):
+        to_wire(one, text)
+    assert there_and_back(one, "x") == "x"
+    assert there_and_back(one, None) is None

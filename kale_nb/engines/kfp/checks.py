@@ -12,10 +12,12 @@ from kale_nb.diagnostics import Diagnostic, Rule
 from kale_nb.engines.kfp import rules
 from kale_nb.engines.kfp.code import LARGEST, pack
 from kale_nb.engines.kfp.plan import RESERVED, Claim, Origin, Plan
+from kale_nb.engines.kfp.wires import PLACEHOLDER, size_of, wire_of
 from kale_nb.location import Location
 from kale_nb.names import StepName, kubernetes_name
 from kale_nb.pipeline.model import Pipeline, Step
 from kale_nb.pipeline.order import ancestors_of, predecessors
+from kale_nb.pipeline.params import to_source
 
 _QUANTITY = re.compile(r"\d+(?:\.\d+)?(?:[eE][+-]?\d+|[kMGTPE]|[KMGTPE]i)?")
 _OBJECT = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
@@ -38,6 +40,15 @@ def _whole(plan: Plan) -> Iterator[Diagnostic]:
     for param in pipeline.params:
         if param.name.startswith(RESERVED):
             yield _say(rules.OUR_NAME, plan, f"the parameter `{param.name}` has a name of Kale's own", "rename it")
+        if PLACEHOLDER in to_source(param.default):
+            message = (
+                f"the default of the parameter `{param.name}` holds `{PLACEHOLDER}`, for which Kubeflow Pipelines puts other text"
+            )
+            yield _say(rules.PLACEHOLDER, plan, message, "pass the text in a file, or put it together in a step")
+    size = size_of({param.name: wire_of(param).default for param in pipeline.params})
+    if size > LARGEST:
+        message = f"the defaults of the parameters have {size:,} bytes, and a step can be told {LARGEST:,}"
+        yield _say(rules.TOO_LARGE, plan, message, "pass what is large in files of the workspace, or a volume")
     if pipeline.service_account is not None:
         message = f"the service account `{pipeline.service_account}` is given to each run, and is not in this file"
         yield _say(rules.AT_SUBMISSION, plan, message, "give it when you start a run by other means than kale")
@@ -141,6 +152,15 @@ def _step(plan: Plan, step: Step) -> Iterator[Diagnostic]:
     if len(step.name) > _LONGEST:
         yield _say(
             rules.BAD_NAME, plan, f"the name of step `{step.name}` is longer than {_LONGEST} characters", "shorten it", step
+        )
+    if task.endswith("-driver") and task.removesuffix("-driver") in plan.tasks.values():
+        other = next(name for name, named in plan.tasks.items() if named == task.removesuffix("-driver"))
+        yield _say(
+            rules.BAD_NAME,
+            plan,
+            f"step `{step.name}` has the name of the task by which Kubeflow begins step `{other}`",
+            "rename it",
+            step,
         )
     if re.fullmatch(r"(create|delete|with)-(volume-\d+|marshal-volume)|create-volume|delete-volume|steps", task):
         yield _say(rules.BAD_NAME, plan, f"step `{step.name}` has the name of a task of Kale's own", "rename the step", step)

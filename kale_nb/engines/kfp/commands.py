@@ -12,7 +12,7 @@ from typing import Any
 from kale_nb.engines.kfp.code import pack
 from kale_nb.engines.kfp.plan import Plan
 from kale_nb.engines.kfp.target import Target
-from kale_nb.engines.kfp.wires import told
+from kale_nb.engines.kfp.wires import PLACEHOLDER, told
 from kale_nb.pipeline.model import Pipeline, Step
 
 GUARD = (
@@ -49,10 +49,11 @@ def arguments(plan: Plan, step: Step) -> list[str]:
     if plan.carries:
         order |= about(plan.pipeline, step)
     if plan.data is None:
-        order["before"] = [plan.tasks[name] for name in step.after]
+        order["before"] = [plan.values_of(name) for name in step.after]
     elif plan.pipeline.marshal_volume.enabled:
         order["data"] = plan.data
-    words = ["{{$}}", json.dumps(order, ensure_ascii=False, separators=(",", ":"))]
+    text = json.dumps(order, ensure_ascii=False, separators=(",", ":"))
+    words = ["{{$}}", text.replace(PLACEHOLDER, "{{\\u0024")]
     return words if not plan.carries else [*words, pack(plan.code.books[step.name])]
 
 

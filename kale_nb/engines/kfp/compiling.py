@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import PurePath, PurePosixPath
 
 from kale_nb.diagnostics import CompileError, Diagnostic, has_errors
 from kale_nb.engines.kfp.checks import check
@@ -33,11 +34,27 @@ class Package:
 
 
 def compile_kfp(pipeline: Pipeline, stepbooks: Sequence[Stepbook], target: Target) -> Package:
-    """Compile for Kubeflow Pipelines. Pure. CompileError with every finding when something cannot be had there."""
-    plan = make_plan(pipeline, code_of(pipeline, stepbooks), target)
-    found = check(plan)
+    """Compile for Kubeflow Pipelines. Pure. CompileError with every finding when something cannot be had there.
+
+    What is written names the source by its place in the workspace: it is the same however the path was spelled, and on every machine.
+    """
+    source = PurePosixPath(target.folder, PurePath(pipeline.source).name).as_posix()
+    portable = replace(pipeline, source=source)
+    plan = make_plan(portable, code_of(portable, [_with_source(book, source) for book in stepbooks]), target)
+    found = tuple(_as_given(one, source, pipeline.source) for one in check(plan))
     if has_errors(found):
         raise CompileError(found)
     spec, platform = documents(plan)
     text = to_yaml(spec) if platform is None else to_yaml(spec, platform)
     return Package(text=text, plan=plan, diagnostics=found)
+
+
+def _with_source(book: Stepbook, source: str) -> Stepbook:
+    metadata = book.notebook["metadata"]
+    kale = {**metadata["kale"], "source": source}
+    return replace(book, notebook={**book.notebook, "metadata": {**metadata, "kale": kale}})
+
+
+def _as_given(found: Diagnostic, source: str, given: str) -> Diagnostic:
+    """Return a finding with the file as the user spelled it."""
+    return replace(found, location=replace(found.location, path=given)) if found.location.path == source else found

@@ -16,7 +16,7 @@ from typing import Any
 
 from kale_nb.engines.kfp.commands import arguments, command
 from kale_nb.engines.kfp.creating import SCRIPT
-from kale_nb.engines.kfp.kubernetes_config import executor_config
+from kale_nb.engines.kfp.kubernetes_config import executor_config, pod_config
 from kale_nb.engines.kfp.plan import Claim, Origin, Plan
 from kale_nb.engines.kfp.target import Cleanup
 from kale_nb.engines.kfp.wires import wire_of
@@ -103,6 +103,9 @@ class _Emitter:
                 "outputDefinitions": {"parameters": {"name": {"parameterType": "STRING"}}},
             }
             self.executors[f"exec-{name}"] = {"container": self._creator()}
+            config = {} if self.plan.target.native_volumes else pod_config(self.plan, self.plan.pipeline.steps[0])
+            if config:
+                self.platform[f"exec-{name}"] = config
         given: dict[str, Any] = {
             "access_modes": _parent(claim.parameters["access_modes"]),
             "annotations": _parent(claim.parameters["annotations"]),
@@ -195,7 +198,7 @@ class _Emitter:
             inputs["parameters"] = {name: {"parameterType": wire.kind} for name, wire in self.wires.items()}
         if self.plan.data is None and step.after:
             schema = {"artifactType": {"schemaTitle": _SCHEMAS["data"], "schemaVersion": "0.0.1"}}
-            inputs["artifacts"] = {self.plan.tasks[before]: schema for before in step.after}
+            inputs["artifacts"] = {self.plan.values_of(before): schema for before in step.after}
         if inputs:
             made["inputDefinitions"] = inputs
         self.components[f"comp-{task}"] = made
@@ -209,7 +212,7 @@ class _Emitter:
             "args": arguments(self.plan, step),
         }
         if env:
-            container["env"] = [{"name": name, "value": value} for name, value in env.items()]
+            container["env"] = [{"name": name, "value": _literal(value)} for name, value in env.items()]
         resources = _resources(settings)
         if resources:
             container["resources"] = resources
@@ -230,7 +233,7 @@ class _Emitter:
             inputs["parameters"] = {name: _parent(name) for name in self.wires}
         if self.plan.data is None and step.after:
             inputs["artifacts"] = {
-                self.plan.tasks[name]: {
+                self.plan.values_of(name): {
                     "taskOutputArtifact": {"outputArtifactKey": "data", "producerTask": self.plan.tasks[name]}
                 }
                 for name in step.after
@@ -300,6 +303,11 @@ def _parent(name: str) -> dict[str, Any]:
 
 def _constant(value: Any) -> dict[str, Any]:
     return {"runtimeValue": {"constant": value}}
+
+
+def _literal(text: str) -> str:
+    """Return a variable's value so that Kubernetes, which expands `$(NAME)` and takes `$$` for `$`, gives it to the container as it is."""
+    return text.replace("$", "$$") if "$(" in text or "$$" in text else text
 
 
 def _without_false(entry: Mapping[str, Any]) -> dict[str, Any]:

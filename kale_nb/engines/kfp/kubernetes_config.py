@@ -30,24 +30,29 @@ def executor_config(plan: Plan, step: Step, refer: Reference) -> dict[str, Any]:
         made["pvcMount"] = mounts
     if settings.timeout is not None:
         made["activeDeadlineSeconds"] = str(math.ceil(settings.timeout) + GRACE)
+    metadata = {k: dict(v) for k, v in (("annotations", settings.annotations), ("labels", settings.labels)) if v}
+    if metadata:
+        made["podMetadata"] = metadata
+    return made | _objects(settings) | pod_config(plan, step)
+
+
+def pod_config(plan: Plan, step: Step) -> dict[str, Any]:
+    """Return what a step's image needs to run anywhere: how it is pulled, as whom and where it runs."""
+    settings = step.settings
+    made: dict[str, Any] = {}
     if settings.pull_policy is not None:
         made["imagePullPolicy"] = settings.pull_policy
     if settings.pull_secrets:
         made["imagePullSecret"] = [{"secretName": name} for name in settings.pull_secrets]
     if settings.node_selector:
         made["nodeSelector"] = {"labels": dict(settings.node_selector)}
-    metadata = {k: dict(v) for k, v in (("annotations", settings.annotations), ("labels", settings.labels)) if v}
-    if metadata:
-        made["podMetadata"] = metadata
     context = {
         "runAsGroup": _first(settings.group, plan.target.group),
         "runAsUser": _first(settings.user, plan.target.user),
     }
     if any(v is not None for v in context.values()):
         made["securityContext"] = {k: str(v) for k, v in context.items() if v is not None}
-    made |= _objects(settings)
-    made |= _placement(settings, plan.target.node)
-    return made
+    return made | _placement(settings, plan.target.node)
 
 
 def _mount(claim: Claim | str, path: str, sub_path: str, refer: Reference) -> dict[str, Any]:

@@ -114,6 +114,11 @@ class Plan:
             found["KALE_MARSHAL"] = self.mounts[-1].path
         return found
 
+    def values_of(self, step: StepName) -> str:
+        """Name of the input artifact that holds what an earlier step left: its task's, unless a parameter has that."""
+        task = self.tasks[step]
+        return f"{task}-values" if any(param.name == task for param in self.pipeline.params) else task
+
     @property
     def carries(self) -> bool:
         """The stepbooks are in the pipeline itself, not in the workspace."""

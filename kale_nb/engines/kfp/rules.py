@@ -106,8 +106,8 @@ TOO_LARGE = rule(
     "KN711",
     "stepbook-too-large",
     Severity.ERROR,
-    what="A step's code is too large to be put into the pipeline itself.",
-    why="One argument of a process holds 128 KiB; a packed stepbook may have 96 KiB.",
+    what="A step's code, or the defaults of the parameters, are too large to be put into the pipeline itself.",
+    why="One argument of a process holds 128 KiB; a packed stepbook may have 96 KiB, and so may the values of all parameters.",
     example="%pipeline --image python:3.11\n\n%%step load\nx = 1",
     mend="Compile with a snapshot, or move data that stands in the code into files.",
 )
@@ -137,6 +137,15 @@ NO_AUTOSNAPSHOT = rule(
     why="What a step left can be looked at only until a later step changes it.",
     example="%pipeline --image python:3.11 --autosnapshot\n\n%%step load\nx = 1",
     mend="Remove `autosnapshot`, or have steps keep what matters in files of their own.",
+)
+PLACEHOLDER = rule(
+    "KN718",
+    "placeholder-in-parameter",
+    Severity.ERROR,
+    what="The default of a parameter holds `{{$`, with which a placeholder of Kubeflow Pipelines begins.",
+    why="Kubeflow puts other text in its place wherever it stands, also within values, so that steps would get another value than here.",
+    example="%pipeline --image python:3.11\n\n%%parameters\ntemplate = '{{$.name}}'\n\n%%step load\nprint(template)",
+    mend="Assign the text in a step or an imports cell, or read it from a file.",
 )
 LOCAL_ONLY = rule(
     "KN713",

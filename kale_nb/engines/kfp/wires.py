@@ -8,11 +8,13 @@ tuples, sets, bytes, dates, infinities, integers beyond 2**53, and None, for whi
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kale_nb.engines.kfp.code import LARGEST
 from kale_nb.errors import UsageError
 from kale_nb.pipeline.params import Param, check_value, from_json, parse_value, to_source
 
@@ -25,6 +27,19 @@ _WIRES = {
     "list": "LIST",
     "dict": "STRUCT",
 }
+
+
+_HELD: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (float, int),
+    "str": (str,),
+    "bool": (bool,),
+    "list": (list,),
+    "dict": (dict,),
+}
+"""Types of the values that each of them holds."""
+PLACEHOLDER = "{{$"
+"""How what Kubeflow replaces begins, also within values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +61,7 @@ def wire_of(param: Param) -> Wire:
     """Return how a parameter travels."""
     if param.type == "str" and isinstance(param.default, str):
         return Wire(kind="STRING", default=param.default)
-    if param.type in _WIRES and _fits(param.default):
+    if type(param.default) in _HELD.get(param.type, ()) and _fits(param.default):
         return Wire(kind=_WIRES[param.type], default=param.default)
     return Wire(kind="STRING", default=to_source(param.default), spelled=True)
 
@@ -55,8 +70,17 @@ def to_wire(param: Param, value: object) -> Any:
     """Return a value as a submission gives it. UsageError when it cannot travel in its parameter's wire type."""
     wire = wire_of(param)
     value = check_value(param, value)
+    if PLACEHOLDER in to_source(value):
+        raise UsageError(
+            f"parameter {param.name} cannot hold `{PLACEHOLDER}` on Kubeflow Pipelines, which puts other text in its place",
+            hint="pass the text in a file, or put it together in the step",
+        )
     if wire.spelled:
-        return value if param.type == "str" and isinstance(value, str) else to_source(value)
+        if param.type != "str" or not isinstance(value, str):
+            return to_source(value)
+        if parse_value(param, value) != value:
+            raise UsageError(f"parameter {param.name} cannot be the text {value!r} on Kubeflow Pipelines, where it means None")
+        return value
     if value is None or not _fits(value):
         raise UsageError(
             f"parameter {param.name} cannot be {value!r} on Kubeflow Pipelines: it travels as JSON there",
@@ -89,6 +113,8 @@ def restore(name: str, about: list[Any], value: Any) -> object:
     """Return the Python value that arrived. UsageError when it does not fit the declared type."""
     kind, optional, source, spelled = about
     default = from_json(source)
+    if (spelled and value == source) or (kind == "float" and type(default) is int and value == default):
+        return default  # which a run that is given nothing leaves as it stands, whatever type is declared
     param = Param(name=name, type=kind, default=default, optional=optional)
     if spelled and isinstance(value, str):
         return parse_value(param, value)
@@ -120,3 +146,18 @@ def _whole(value: Any, like: object, kind: str | None = None) -> Any:
     if isinstance(value, int) and not isinstance(value, bool) and isinstance(like, float):
         return float(value)
     return value
+
+
+def size_of(values: Mapping[str, Any]) -> int:
+    """Return how many bytes values take on the wire, which reach a step as one argument."""
+    return len(json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+
+
+def refuse_large(values: Mapping[str, Any]) -> None:
+    """Raise UsageError when values take more than a step can be told."""
+    size = size_of(values)
+    if size > LARGEST:
+        raise UsageError(
+            f"the values of the parameters have {size:,} bytes, and on Kubeflow Pipelines a step can be told {LARGEST:,}",
+            hint="pass what is large in files of the workspace, or a volume",
+        )

@@ -21,7 +21,7 @@ from kale_nb.engines.kfp.submission.supplies import Say, Supplies, none_taken
 from kale_nb.engines.kfp.submission.taking import Cloning
 from kale_nb.engines.kfp.submission.watching import Watcher
 from kale_nb.engines.kfp.target import Target
-from kale_nb.engines.kfp.wires import to_wire
+from kale_nb.engines.kfp.wires import refuse_large, to_wire, wire_of
 from kale_nb.engines.protocol import Job
 from kale_nb.errors import UsageError
 from kale_nb.names import kubernetes_name
@@ -95,6 +95,7 @@ class KfpEngine:
         self._tell_findings(job, package, server, observer)
         params = {param.name: param for param in job.pipeline.params}
         values: dict[str, Any] = {name: to_wire(params[name], value) for name, value in job.params.items()}
+        refuse_large({**{name: wire_of(param).default for name, param in params.items()}, **values})
 
         def note(text: str) -> None:
             _tell(observer, RunNote, message=text)
