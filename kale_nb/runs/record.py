@@ -111,7 +111,7 @@ class RunRecord:
         directory: the run's folder; where it was read from, not what the file says.
         workspace: the user's folder.
         clone: the run's own copy of it; None before it is made.
-        volumes: those that the run made, in order.
+        volumes: those that the run made, by their numbers.
         isolation: how steps saw the volumes: `mount`, at their own paths; `none`, at the folders of the run; empty before it is known.
         snapshots: id of the snapshot that each volume was cloned from, by volume; that of the workspace is called `workspace`.
         inputs: fingerprint of each data volume that was only read, by volume; empty where it was not told in time.
@@ -249,8 +249,17 @@ def _with_volume(record: RunRecord, event: VolumeCreated) -> RunRecord:
         mechanism=event.mechanism,
     )
     taken = {event.volume: event.snapshot} if event.snapshot else {}
-    record = replace(record, volumes=(*record.volumes, made), snapshots={**record.snapshots, **taken})
+    volumes = tuple(
+        sorted((*record.volumes, made), key=lambda volume: _rank(volume.step))
+    )  # on a cluster the last may be ready first
+    record = replace(record, volumes=volumes, snapshots={**record.snapshots, **taken})
     return replace(record, clone=event.path) if event.volume == WORKSPACE and event.mechanism != "claim" else record
+
+
+def _rank(step: str) -> tuple[bool, int]:
+    """Place of a volume among those of a run: by its number, the marshal volume last."""
+    number = step.rpartition("-")[2]
+    return (False, int(number)) if number.isdecimal() else (True, 0)
 
 
 def _with_retry(record: RunRecord, event: StepRetrying) -> RunRecord:

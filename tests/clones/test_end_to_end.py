@@ -167,11 +167,13 @@ def test_the_documented_script_on_a_workspace_and_two_data_volumes(
         ("create-volume-2", "raw", "/data/raw"),
         ("create-volume-3", "models", "/models"),
     ]
-    assert made == expected + ([("create-marshal-volume", "marshal", data)] if data else [])
+    expected += [("create-marshal-volume", "marshal", data)] if data else []
+    assert sorted(made) == sorted(expected), "each as soon as it is ready"
     staged = {name: told for name, told in without_runs(home).items() if not name.startswith(".kale/kfp")}
     assert (staged, content(notebook.driver.folder("raw")), content(notebook.driver.folder("models"))) == before
 
     done = Done(notebook, home)
+    assert [volume["step"] for volume in done.record["volumes"]] == [step for step, _, _ in expected]
     assert (notebook.driver.folder(done.claims["models"]["metadata"]["name"]) / "last").exists()
     left = None if data is None else notebook.driver.folder(done.claims["marshal"]["metadata"]["name"]) / ".kale"
     assert (done.code / "data").exists() is (data is None)

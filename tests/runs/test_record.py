@@ -206,3 +206,16 @@ def test_a_zombie_is_gone() -> None:
         assert is_gone(dataclasses.replace(this_process(), pid=child.pid, started="whatever"))
     finally:
         child.wait()
+
+
+def test_volumes_stand_in_the_order_of_their_numbers_whichever_was_ready_first(tmp_path: Path) -> None:
+    record = new(tmp_path)
+    for step in ("create-marshal-volume", "create-volume-10", "create-volume-2", "create-volume-1"):
+        made = VolumeCreated(time=1.0, step=step, volume=step, path=tmp_path, files=0, size=0, seconds=0.1)
+        record = apply(record, made)
+    assert [volume.step for volume in record.volumes] == [
+        "create-volume-1",
+        "create-volume-2",
+        "create-volume-10",
+        "create-marshal-volume",
+    ]
