@@ -91,8 +91,10 @@ def merged(volumes: Iterable[Volume], more: Iterable[Volume], folders: Mapping[s
         folders: a volume's folder on this machine, by its name.
 
     Raises:
-        UsageError: a folder for a volume that there is not, a name of ours, or two volumes at one place.
+        UsageError: a folder for a volume that there is not, a name of ours, two volumes of one name among the others, or two at one place.
     """
+    more = tuple(more)
+    _refuse_one_name_twice(more)
     named = {volume.name: volume for volume in volumes} | {volume.name: volume for volume in more}
     for name, folder in folders.items():
         if name not in named:
@@ -109,6 +111,19 @@ def merged(volumes: Iterable[Volume], more: Iterable[Volume], folders: Mapping[s
         if other != name:
             raise UsageError(f"the volumes {other} and {name} are both to be seen at {volume.mount_point}")
     return tuple(named.values())
+
+
+def _refuse_one_name_twice(volumes: Iterable[Volume]) -> None:
+    """Raise UsageError for two volumes of one name, which a folder's last part gives them unless they are named."""
+    known: dict[str, Volume] = {}
+    for volume in volumes:
+        other = known.setdefault(volume.name, volume)
+        if other != volume:
+            raise UsageError(
+                f"two volumes are called {volume.name!r}: {other.source or other.name} at {other.mount_point} and "
+                f"{volume.source or volume.name} at {volume.mount_point}",
+                hint=f"name one of them: --volume name=NAME,source={volume.source or './folder'},mount={volume.mount_point}",
+            )
 
 
 def variable(name: str) -> str:

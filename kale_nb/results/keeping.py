@@ -119,7 +119,7 @@ def collect(
     if not dry_run:
         fates = [_carry_out(fate, level, why) if fate.goes else fate for fate in fates]
     gone = {f.weight.record.id for f in fates if f.goes and level == "runs"}
-    freed = snapshots.gc(_needed(store, leaving_out=gone), dry_run=dry_run)
+    freed = snapshots.gc(lambda: _needed(store, leaving_out=gone), dry_run=dry_run)
     if not dry_run and fates:
         note_weights(
             store, {f.weight.record.id: f.weight.clones + f.weight.values for f in fates if not f.goes and f.weight.clones}
@@ -193,7 +193,7 @@ def forget_snapshots(store: Store, bytes: int, why: str) -> tuple[int, int]:
     """
     snapshots = SnapshotStore(snapshot_folder(store.root))
     pins = snapshots.pinned()
-    freed = snapshots.gc(_needed(store, leaving_out=()))
+    freed = snapshots.gc(lambda: _needed(store, leaving_out=()))
     count, won = len(freed.snapshots), freed.bytes
     for record in store.records():
         if won >= bytes:
@@ -203,7 +203,7 @@ def forget_snapshots(store: Store, bytes: int, why: str) -> tuple[int, int]:
         if not mine or kept:
             continue
         note_removed(record.directory, sorted(mine), why)
-        freed = snapshots.gc(_needed(store, leaving_out=()))
+        freed = snapshots.gc(lambda: _needed(store, leaving_out=()))
         count, won = count + len(freed.snapshots), won + freed.bytes
     return count, won
 

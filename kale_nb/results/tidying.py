@@ -182,9 +182,10 @@ def _collect(root: Path, weights: _Weights, newest: str, budget: Budget, now: fl
         total = sum(runs.values()) + snapshots
         gone: list[str] = []
         freed = 0
+        latest = max((newest, *runs))  # a run that began later may have ended before
         for run in sorted(runs):
             old = len(runs) > max(1, budget.keep) and now - began(run) >= budget.grace
-            if run == newest or not (old or total > budget.max_size):
+            if run in (newest, latest) or not (old or total > budget.max_size):
                 continue
             if drop_if_over(root / run, f"the automatic collection ({VARIABLE})"):
                 size = runs.pop(run)

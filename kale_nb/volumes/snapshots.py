@@ -31,6 +31,8 @@ from kale_nb.volumes.subvolumes import Templates
 from kale_nb.volumes.taking import Taken, take
 from kale_nb.volumes.trees import Tree
 
+Keep = Callable[[], Collection[str]]
+
 _SUBVOLUME: Mechanism = "subvolume"
 _FLUSH_BYTES = 1024**3
 _FLUSH_FILES = 32_768
@@ -85,7 +87,7 @@ class SnapshotStore:
         except OSError as error:
             self._objects.close()
             with contextlib.suppress(VolumeError, OSError):  # contents of a long snapshot that got their names on the way
-                self.gc(self._shelf.ids(), wait=0)
+                self.gc(self._shelf.ids, wait=0)
             raise full_disk(error, "the snapshot", self.directory) from error
         finally:
             self._objects.close()
@@ -265,11 +267,12 @@ class SnapshotStore:
         finally:
             held.end()
 
-    def gc(self, keep: Collection[str] = (), *, dry_run: bool = False, wait: float = 10.0) -> Freed:
-        """Remove all snapshots but those in `keep`, the pinned and the leased, and what only they needed.
+    def gc(self, keep: Collection[str] | Keep = (), *, dry_run: bool = False, wait: float = 10.0) -> Freed:
+        """Remove all snapshots but those to keep, the pinned and the leased, and what only they needed.
 
         Args:
-            keep: ids, whole.
+            keep: ids, whole; or what returns them, asked when the store is held and the leases have been read: a run whose lease has
+                ended by then has written its record.
             dry_run: only tell what would go.
             wait: seconds to wait for others to finish snapshots and clones.
 
@@ -285,7 +288,12 @@ class SnapshotStore:
                     manifests = {id: self._shelf.manifest(id) for id in self._shelf.ids()}
                     sweep_unfinished(self.directory / "leases")
                     held, since = leased(self.directory / "leases")
-                    kept = {*keep, *self.pinned(), *held, *(id for id in manifests if self._shelf.told(id).taken >= since)}
+                    kept = {
+                        *(keep() if callable(keep) else keep),
+                        *self.pinned(),
+                        *held,
+                        *(id for id in manifests if self._shelf.told(id).taken >= since),
+                    }
                     freed, gone = plan(manifests, kept, self._objects)
                     if not dry_run:
                         if gone:

@@ -28,6 +28,7 @@ _CHECKPOINT = 4.0
 """Seconds of hashing after which what was done is kept, so that a killed first snapshot need not start again."""
 
 _PART_FILES, _PART_BYTES = 512, 256 * 1024**2
+_TOLD = 20
 _MANY = 128
 """Files from which on a second thread is worth its start."""
 
@@ -205,6 +206,7 @@ def _header(
         if status.st_mode & 0o6000
     ]
     warnings += [f"{printable(path)} kept changing while it was read" for path in unsettled]
+    warnings += _links_lost(found)
     return Header(
         source=os.fspath(source),
         mode=mode,
@@ -213,6 +215,20 @@ def _header(
         environments=sorted(found.environments),
         warnings=sorted(warnings),
     )
+
+
+def _links_lost(found: Scan) -> list[str]:
+    """Tell which names of one file become files of their own, of which a write changes one."""
+    names: dict[int, list[str]] = {}
+    for path, status in found.files.items():
+        if status.st_nlink > 1:
+            names.setdefault(status.st_ino, []).append(path)
+    several = sorted(sorted(paths) for paths in names.values() if len(paths) > 1)
+    told = [
+        f"{' and '.join(map(printable, paths[:3]))} are one file (hard links), and in a clone one each"
+        for paths in several[:_TOLD]
+    ]
+    return told + ([f"so are {len(several) - _TOLD} more files of several names"] if len(several) > _TOLD else [])
 
 
 def leaves(path: str, target: str, roots: set[str]) -> bool:

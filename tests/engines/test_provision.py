@@ -116,3 +116,30 @@ def test_a_volume_that_is_only_read_is_known_by_a_glance_at_its_files(tmp_path: 
     assert first == fingerprint() != ""
     (folder / "deep/f").write_text("12")
     assert fingerprint() != first
+
+
+def test_names_of_one_file_are_told_for_they_become_files_of_their_own(tmp_path: Path) -> None:
+    job = make_job(tmp_path, {"a": "1"})
+    (job.workspace / "table.csv").touch()
+    (job.workspace / "alias.csv").hardlink_to(job.workspace / "table.csv")
+    (tmp_path / "elsewhere").touch()
+    (job.workspace / "cached").hardlink_to(tmp_path / "elsewhere")
+    seen = Seen()
+    provide(job, SnapshotStore, seen, seen=True)
+    [warning] = [e.message for e in seen if isinstance(e, RunWarning)]
+    assert "alias.csv and table.csv are one file (hard links), and in a clone one each" in warning
+    assert "cached" not in warning
+
+
+def test_a_volume_that_holds_the_workspace_is_told_for_its_own_path_leads_to_the_folder(tmp_path: Path) -> None:
+    job = make_job(tmp_path, {"a": "1"})
+    (tmp_path / "above").mkdir()
+    job.workspace.rename(tmp_path / "above/ws")
+    for more, told in ({}, 1), ({"read_only": True}, 0):
+        seen = Seen()
+        moved = replace(job, workspace=tmp_path / "above/ws", volumes=(data(tmp_path / "above", **more),))
+        provide(replace(moved, directory=tmp_path / f"run{told}"), SnapshotStore, seen, seen=True)
+        warnings = [e.message for e in seen if isinstance(e, RunWarning)]
+        assert [f"steps find its clone at /kale-test/data, and what they write to {tmp_path}/above" in w for w in warnings] == [
+            True
+        ] * told

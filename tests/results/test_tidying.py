@@ -139,7 +139,7 @@ def test_a_budget_that_cannot_be_read_is_told_and_nothing_goes(
 def test_a_run_tells_what_was_tidied_after_it_unless_it_is_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = tmp_path / "ws"
     write(work, {"in.csv": b"x" * 50_000})
-    older = [finished_run(work, started=NOW - n * DAY) for n in (3, 2)]
+    older = [finished_run(work, started=time.time() - n * DAY) for n in (3, 2)]
     seen: list[Event] = []
     for setting in ("0", "max-size=1"):
         monkeypatch.setenv(VARIABLE, setting)
@@ -167,3 +167,10 @@ def test_several_runs_that_end_at_once_tidy_up_once(workspace: Path) -> None:
         assert (child.returncode, err) == (0, b"")
     assert whole(runs) == [False] * 6 + [True] * 2
     assert sorted(p.name for p in runs[0].directory.parent.iterdir()) == sorted(record.id for record in runs)
+
+
+def test_the_newest_run_keeps_its_clone_when_an_older_one_ends_after_it(workspace: Path) -> None:
+    older, newer = runs_of(workspace, 2)
+    done = tidy(older, Budget(keep=1, max_size=0, grace=0), now=NOW)
+    assert done is None or newer.id not in done.clones
+    assert (newer.directory / "work").is_dir()

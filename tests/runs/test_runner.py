@@ -10,7 +10,8 @@ import pytest
 from kale_nb.compiler import Compiled
 from kale_nb.errors import EngineError, UsageError, VolumeError
 from kale_nb.names import StepName
-from kale_nb.pipeline.model import Pipeline, Step
+from kale_nb.pipeline.model import Pipeline, Step, Volume
+from kale_nb.pipeline.volumes import merged
 from kale_nb.planning import RunOptions, choose_workspace, plan, steps_until
 from kale_nb.runner import run
 from kale_nb.runs.events import Event, RunFinished, RunStarted, RunWarning, State, StepStarted
@@ -141,3 +142,13 @@ def test_a_runs_folder_in_the_workspace_must_be_one_that_clones_leave_out(tmp_pa
             plan(pipeline, RunOptions(runs_dir=bad))
     (tmp_path / ".kaleignore").write_text("runs/\n")
     plan(pipeline, RunOptions(runs_dir=tmp_path / "runs"))
+
+
+def test_two_volumes_of_one_name_are_refused_and_not_one_of_them_left_out(tmp_path: Path) -> None:
+    one = Volume(name="raw", mount_point="/one", source="../d1/raw")
+    two = Volume(name="raw", mount_point="/two", source="../d2/raw")
+    with pytest.raises(UsageError, match="two volumes are called 'raw': ../d1/raw at /one and ../d2/raw at /two") as caught:
+        merged((), (one, two), {})
+    assert "name=NAME,source=../d2/raw,mount=/two" in (caught.value.hint or "")
+    assert merged((one,), (two,), {}) == (two,)
+    assert merged((), (one, one), {}) == (one,)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kale_nb.errors import VolumeError
-from kale_nb.volumes import Snapshot, SnapshotStore
+from kale_nb.volumes import Snapshot, SnapshotStore, snapshots
 from kale_nb.volumes.locks import shared
 from tests.volumes.picture import litter, picture, write
 
@@ -194,3 +194,21 @@ def test_two_processes_that_take_the_same_folder_are_both_right(tmp_path: Path) 
     assert len(ids) == 1
     assert store.verify() == ()
     assert litter(store.directory) == []
+
+
+def test_what_is_to_be_kept_is_asked_for_when_the_leases_have_been_read(
+    workspace: Path, store: SnapshotStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that ends its lease while a collection waits for the store has written its record: whoever reads records first misses it."""
+    write(workspace / "f")
+    made = store.snapshot(workspace)
+    named: set[str] = set()
+    leased = snapshots.leased
+
+    def ended_by_then(folder: Path) -> tuple[set[str], float]:
+        named.add(made.id)
+        return leased(folder)
+
+    monkeypatch.setattr(snapshots, "leased", ended_by_then)
+    assert store.gc(lambda: set(named)).snapshots == ()
+    assert store.gc(set).snapshots == (made.id,)

@@ -92,7 +92,8 @@ class LocalEngine:
                 seen = sight(job, host, provided, mounted=mounted)
                 jobs = job.jobs or default_jobs()
                 watch = Watch(job, observer, self._stores, provided, seen, jobs=jobs)
-                state = _Run(job, observer, host, command, seen, watch, inbox, self._explain, jobs).go()
+                with watch.holding():
+                    state = _Run(job, observer, host, command, seen, watch, inbox, self._explain, jobs).go()
                 watch.finish()
         observer(RunFinished(time=time.time(), state=state, seconds=time.monotonic() - started))
         return state

@@ -97,6 +97,15 @@ def provide(job: Job, stores: Stores, observer: Observer, *, seen: bool) -> Prov
     if job.live:
         message = f"there is no snapshot: steps work in {job.workspace} itself, and what they change there stays changed"
         observer(RunWarning(time=time.time(), message=message))
+    for volume in job.volumes:
+        if holds_workspace(volume, job.workspace):
+            observer(
+                RunWarning(
+                    time=time.time(),
+                    message=f"volume {volume.name} is a folder that holds the workspace: steps find its clone at {volume.mount_point}, and "
+                    f"what they write to {volume.source} by its own path, or by `..`, changes the folder itself",
+                )
+            )
     provider.check_marshal()
     with provider.store.lease(job.run, job.snapshots.values()):  # until the record names them
         for creation in creations(job.volumes, job.pipeline.marshal_volume, workspace=not job.live):
@@ -105,6 +114,13 @@ def provide(job: Job, stores: Stores, observer: Observer, *, seen: bool) -> Prov
         if volume.read_only:
             provider.look(volume)
     return provider.provided()
+
+
+def holds_workspace(volume: Volume, workspace: Path) -> bool:
+    """Tell whether a volume is cloned from a folder above the workspace, over which no clone can be put."""
+    return (
+        volume.source is not None and not volume.read_only and workspace.resolve().is_relative_to(Path(volume.source).resolve())
+    )
 
 
 class _Provider:

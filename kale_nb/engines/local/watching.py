@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from kale_nb.engines.local.files import Conflict, FileWatch, Look, changes, look_at, shown_places, write_report
@@ -23,6 +24,7 @@ from kale_nb.runs.events import Failure, Observer, RunWarning
 from kale_nb.runs.store import snapshot_folder
 from kale_nb.volumes.model import Policy
 from kale_nb.volumes.scan import human_size
+from kale_nb.volumes.snapshots import SnapshotStore
 
 _SHOWN = 5
 
@@ -105,11 +107,23 @@ class Watch:
         for conflict in conflicts:
             self._warn(f"{conflict.message()}; {conflict.hint()}")
 
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """Keep the snapshots that are taken after steps from being collected before the record names them."""
+        if not self._job.pipeline.autosnapshot:
+            yield
+            return
+        with self._store().lease(f"{self._job.run}-steps"):
+            yield
+
+    def _store(self) -> SnapshotStore:
+        return self._stores(snapshot_folder(self._job.directory.parent), Policy(max_bytes=1 << 62))
+
     def snapshots(self, step: StepName) -> dict[str, str]:
         """Take a snapshot of each clone after a step, when the pipeline asks for it; return the ids by volume."""
         if not self._job.pipeline.autosnapshot:
             return {}
-        store = self._stores(snapshot_folder(self._job.directory.parent), Policy(max_bytes=1 << 62))
+        store = self._store()
         taken: dict[str, str] = {}
         for name, folder in self._clones.items():
             try:
