@@ -127,6 +127,22 @@ def test_from_a_step_on_finds_what_the_steps_before_left_in_the_marshal_volume(f
     assert "found of a" in run(folder, "show", "latest", "b")
 
 
+def test_from_a_step_on_finds_what_the_steps_before_left_in_a_volume_that_began_empty(folder: Path) -> None:
+    place = "os.environ['KALE_DATA_SCRATCH'] + '/own.txt'"
+    cells = f"### imports\nimport os\n### step:a\nopen({place}, 'w').write('of a')\n### step:b prev:a\nprint('found', os.path.exists({place}) and open({place}).read())\n"
+    write_cells(folder / "nb.ipynb", cells)
+    run(folder, "run", "nb.ipynb", "--quiet", "--volume", "scratch:/kale-test/scratch")
+    said = run(folder, "run", "--from", "latest", "--step", "b", code=2)
+    assert "step a" in said
+    assert "wrote files in the volume scratch, and no snapshot was taken after it" in said
+    run(folder, "run", "nb.ipynb", "--quiet", "--autosnapshot", "--volume", "scratch:/kale-test/scratch")
+    for _ in range(2):
+        said = run(folder, "run", "--from", "latest", "--step", "b")
+        assert "scratch at /kale-test/scratch, 1 file" in said
+        assert "found of a" in run(folder, "show", "latest", "b")
+        assert [f["name"] for f in json.loads(run(folder, "files", "--json"))] == ["scratch:own.txt"]
+
+
 def test_pulling_after_a_run_does_not_hide_what_was_refused(folder: Path) -> None:
     assert "+ copied" in run(folder, "run", "nb.ipynb", "--pull", "models")
     events = [json.loads(line) for line in run(folder, "run", "nb.ipynb", "--json-events", "--pull", "models").splitlines()]

@@ -171,14 +171,12 @@ class _Provider:
         place = Path(volume.mount_point)
         folder = self._job.directory / "volumes" / volume.name
         folder.parent.mkdir(exist_ok=True)
-        if volume.source is not None or volume.name in self._job.snapshots:
-            source = self._clone(creation, Path(volume.source or self._job.workspace), folder, place)
+        if volume.source is not None:
+            source = self._clone(creation, Path(volume.source), folder, place)
         else:
-            started = time.monotonic()
-            folder.mkdir()
             source = folder
-            self._tell(creation, folder, time.monotonic() - started)
-            if volume.kind != "new" or volume.snapshot:
+            self._make_empty(creation, folder, place)
+            if (volume.kind != "new" or volume.snapshot) and volume.name not in self._job.snapshots:
                 self._warn_missing(volume, "it is an empty folder here")
         self._volumes[volume.name] = Mount(source=_part(source, volume), target=place)
 
@@ -223,17 +221,21 @@ class _Provider:
             )
 
     def _make_marshal(self, creation: Creation) -> None:
-        started = time.monotonic()
         folder = self._job.directory / "marshal"
-        known = self._job.snapshots.get(MARSHAL)
         assert creation.mount_point is not None
         place = Path(creation.mount_point)
+        self._make_empty(creation, folder, place)
+        self._marshal = Mount(source=folder, target=place)
+
+    def _make_empty(self, creation: Creation, folder: Path, place: Path) -> None:
+        """Make a volume that begins empty; it holds what the steps left there that are not run again."""
+        started = time.monotonic()
+        known = self._job.snapshots.get(creation.name)
         clone = None
         if known is None:
             folder.mkdir()
-        else:  # what the steps that are not run again left there
+        else:
             clone = self.store.clone(self.store.find(known), folder, seen_at=place if self._seen else None)
-        self._marshal = Mount(source=folder, target=place)
         self._tell(creation, folder, time.monotonic() - started, clone)
 
     def _clone(self, creation: Creation, source: Path, folder: Path, place: Path) -> Path:
