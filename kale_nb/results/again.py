@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from kale_nb.pipeline import codec, order
 from kale_nb.pipeline.model import Pipeline
 from kale_nb.pipeline.params import check_value, from_json
 from kale_nb.pipeline.volumes import MARSHAL
-from kale_nb.results.files import step_reports
+from kale_nb.results.files import StepReport, step_reports
 from kale_nb.results.gone import CLONE, how_it_went
 from kale_nb.results.kept import KeptVolume, described, kept_volumes, snapshot_of, store_of, workspace_of
 from kale_nb.results.reuse import Reuse
@@ -27,7 +27,8 @@ from kale_nb.runs.environment import Environment, drift, read_surroundings, this
 from kale_nb.runs.events import State
 from kale_nb.runs.record import WORKSPACE, RunRecord, StepRecord
 from kale_nb.stepbooks.model import Stepbook
-from kale_nb.volumes import SnapshotStore, glance
+from kale_nb.volumes import Entry, SnapshotStore, glance
+from kale_nb.volumes.scan import printable
 from kale_nb.volumes.trees import remove_tree
 
 if TYPE_CHECKING:
@@ -328,6 +329,7 @@ def _snapshots_before(
                 hint=f"a run with --autosnapshot can begin again at any step; or do all of it again: kale run --from {record.id}",
             )
         found[volume.name] = snapshot_of(record, replace(volume, snapshot=taken), store).id
+        _check_left(record, last.name, known.values(), {s.name for s in wrote}, store.entries(found[volume.name]))
         reused = {s.name for s in reuse.steps}
         early = [s.name for s in record.steps if s.name not in reused and s.started is not None and s.started < _end(last)]
         if early:
@@ -335,6 +337,26 @@ def _snapshots_before(
                 f"{', '.join(early)} of run {record.id} ran beside {last.name}: the snapshot taken after it may hold files of theirs"
             )
     return found, warnings
+
+
+def _check_left(
+    record: RunRecord, last: str, reports: Iterable[StepReport], wrote: Container[str], held: Iterable[Entry]
+) -> None:
+    """Refuse a snapshot taken after the step `last` that lacks what steps left: one of an earlier version, or of what no snapshot holds."""
+    left: dict[str, str] = {}
+    for report in reports:
+        if report.step in wrote:
+            left |= {path: report.step for path, what in report.changes.items() if what != "deleted"}
+            for path in (*report.uncertain, *(p for p, what in report.changes.items() if what == "deleted")):
+                left.pop(path, None)
+    for entry in held:
+        left.pop(entry.path, None)
+    if left:
+        path, step = min(left.items())
+        raise UsageError(
+            f"the snapshot taken after step {last} of run {record.id} lacks {printable(path)}, which step {step} left",
+            hint=f"do all of it again: kale run --from {record.id}",
+        )
 
 
 def _end(step: StepRecord) -> float:

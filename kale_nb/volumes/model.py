@@ -21,12 +21,14 @@ class Policy:
         max_files: refuse a workspace with more files than this.
         ignore: extra patterns in gitignore syntax, on top of those always ignored and of `.kaleignore`.
         environments: take virtual environments and conda prefixes too, as ordinary folders.
+        listed: take what `.kaleignore` names too.
     """
 
     max_bytes: int = 4 * 1024**3
     max_files: int = 200_000
     ignore: tuple[str, ...] = ()
     environments: bool = False
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,7 +75,7 @@ class SnapshotStore:
         started = time.monotonic()
         source = Path(os.path.abspath(source))
         out = relative_to(source, (*exclude, self.directory))
-        found = scan(source, self.policy, exclude=out)
+        found = scan(source, self.policy, exclude=out, user=not self.policy.listed)
         try:
             self._folder.begin()
             with shared(self._folder.lock), Staging(self.directory / "staging") as staging:

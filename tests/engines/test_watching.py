@@ -252,6 +252,22 @@ def test_autosnapshot_keeps_a_snapshot_after_each_step(tmp_path: Path) -> None:
     assert after != seen.end("b").snapshots["workspace"]
 
 
+def test_the_snapshot_after_a_step_holds_all_that_the_step_left_and_of_the_folder_itself_no_more_than_a_clone(tmp_path: Path) -> None:
+    from kale_nb.runs.store import snapshot_folder
+    from kale_nb.volumes import SnapshotStore
+
+    code = "import os\nos.makedirs('cache/own'); open('cache/x', 'w').close()\nos.makedirs('env'); open('env/pyvenv.cfg', 'w').close()"
+    for live in (False, True):
+        (tmp_path / str(live)).mkdir()
+        job = make_job(tmp_path / str(live), {"a": code}, live=live)
+        (job.workspace / ".kaleignore").write_text("cache/\n")
+        job = replace(job, pipeline=replace(job.pipeline, autosnapshot=True))
+        _, seen = run(job)
+        entries = SnapshotStore(snapshot_folder(job.directory.parent)).entries(seen.end("a").snapshots["workspace"])
+        made = ["cache", "cache/own", "cache/x", "env", "env/pyvenv.cfg"]
+        assert [entry.path for entry in entries] == [".kaleignore", *([] if live else made)]
+
+
 def test_without_a_snapshot_steps_work_in_the_live_folder_with_a_warning(tmp_path: Path) -> None:
     job = make_job(tmp_path, {"a": "open('x', 'w').write('1')"}, live=True)
     _, seen = run(job)

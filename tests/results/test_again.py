@@ -114,6 +114,19 @@ def test_from_a_step_on_takes_the_snapshot_after_the_step_that_wrote(workspace: 
     assert again(record, "b").snapshots == {"workspace": after.id}
 
 
+def test_a_snapshot_that_lacks_what_the_steps_before_left_is_refused(workspace: Path) -> None:
+    after = store(workspace).snapshot(workspace)
+    for report, lacks in (({"created": ["cache/x"]}, True), ({"deleted": ["cache/x"]}, False), ({"changed": ["in.csv"]}, False)):
+        record = with_reports(workspace, a=report)
+        first, second = record.steps
+        record = dataclasses.replace(record, steps=(dataclasses.replace(first, snapshots={"workspace": after.id}), second))
+        if lacks:
+            with pytest.raises(UsageError, match="lacks cache/x, which step a left"):
+                again(record, "b")
+        else:
+            assert again(record, "b").snapshots == {"workspace": after.id}
+
+
 def test_a_step_that_did_not_report_its_files_may_have_written_some(workspace: Path) -> None:
     with pytest.raises(UsageError, match="wrote files"):
         again(finished_run(workspace), "b")

@@ -116,16 +116,19 @@ class Watch:
         with self._store().lease(f"{self._job.run}-steps"):
             yield
 
-    def _store(self) -> SnapshotStore:
-        return self._stores(snapshot_folder(self._job.directory.parent), Policy(max_bytes=1 << 62))
+    def _store(self, *, everything: bool = False) -> SnapshotStore:
+        """Return the store; with `everything` such that it leaves out nothing that a user's rules name."""
+        policy = Policy(max_bytes=1 << 62, max_files=1 << 62, environments=everything, listed=everything)
+        return self._stores(snapshot_folder(self._job.directory.parent), policy)
 
     def snapshots(self, step: StepName) -> dict[str, str]:
         """Take a snapshot of each clone after a step, when the pipeline asks for it; return the ids by volume."""
         if not self._job.pipeline.autosnapshot:
             return {}
-        store = self._store()
         taken: dict[str, str] = {}
         for name, folder in self._clones.items():
+            ours = name != WORKSPACE or self._provided.cloned  # a clone began without what is left out: such files are a step's
+            store = self._store(everything=ours)
             try:
                 taken[name] = store.snapshot(folder, note=f"after step {step} of run {self._job.run}").id
             except VolumeError as error:
