@@ -137,6 +137,7 @@ def _job(compiled: Compiled, planned: Plan, options: RunOptions, directory: Path
         conflicts=options.conflicts,
         output_dir=absolute(options.output_dir),
         snapshots=options.snapshots,
+        origins=options.origins,
     )
 
 

@@ -29,6 +29,7 @@ class Job:
         output_dir: where executed stepbooks are put as well.
         snapshots: the snapshot that a volume is cloned from, by volume; of one that is not named here (the workspace is called
             `workspace`) a new snapshot is taken.
+        origins: the snapshots that it all began with, by volume, where those of `snapshots` were taken in the middle of a run.
         volumes: the data volumes, their sources absolute.
         live: run in the workspace itself instead of a clone.
         isolation: whether steps see volumes at their own paths: `auto` where the machine allows it, `mount` or not at all, `none` never.
@@ -48,6 +49,7 @@ class Job:
     max_bytes: int = 4 * 1024**3
     output_dir: Path | None = None
     snapshots: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
     volumes: tuple[Volume, ...] = ()
     live: bool = False
     isolation: str = "auto"

@@ -315,7 +315,7 @@ def _snapshots_before(
     warnings: list[str] = []
     for volume in (*kept_volumes(record), *_marshal_volume(record, pipeline)):
         known = {r.step: r for r in step_reports(record) if r.volume == volume.name}
-        wrote = [s for s in reuse.steps if s.name not in known or known[s.name].changes or known[s.name].uncertain]
+        wrote = [s for s in reuse.steps if s.name not in known or known[s.name].wrote]
         if not wrote and not volume.snapshot and volume.name != WORKSPACE:
             continue  # it began empty, and is so still
         if not wrote:
@@ -325,7 +325,7 @@ def _snapshots_before(
         taken = last.snapshots.get(volume.name)
         if taken is None:
             raise UsageError(
-                f"step {last.name} of run {record.id} wrote files in the {described(volume.name)}, and no snapshot was taken after it",
+                f"step {last.name} of run {record.id} wrote files or made folders in the {described(volume.name)}, and no snapshot was taken after it",
                 hint=f"a run with --autosnapshot can begin again at any step; or do all of it again: kale run --from {record.id}",
             )
         found[volume.name] = snapshot_of(record, replace(volume, snapshot=taken), store).id

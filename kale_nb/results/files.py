@@ -53,12 +53,23 @@ class RunFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
-    """What a step says it did to a volume's files; `uncertain` names for a path the steps that may have done it instead."""
+    """What a step says it did to a volume's files.
+
+    Attributes:
+        uncertain: names for a path the steps that may have done it instead.
+        folders: those that were made, removed or given other permissions while it ran.
+    """
 
     step: str
     volume: str
     changes: Mapping[str, What] = field(default_factory=dict)
     uncertain: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    folders: tuple[str, ...] = ()
+
+    @property
+    def wrote(self) -> bool:
+        """Whether the volume may be other than it was before the step."""
+        return bool(self.changes or self.uncertain or self.folders)
 
 
 def run_files(record: RunRecord) -> tuple[RunFile, ...]:
@@ -180,4 +191,5 @@ def _read_report(path: Path, step: str) -> list[StepReport]:
 def _report(step: str, volume: str, told: Mapping[str, Any]) -> StepReport:
     changes: dict[str, What] = {str(path): what for what in _KINDS for path in told.get(what, ())}
     unsure = {str(path): tuple(str(s) for s in steps) for path, steps in told.get("uncertain", {}).items()}
-    return StepReport(step=step, volume=volume, changes=changes, uncertain=unsure)
+    folders = tuple(str(path) for path in told.get("folders", ()))
+    return StepReport(step=step, volume=volume, changes=changes, uncertain=unsure, folders=folders)

@@ -134,7 +134,7 @@ def test_from_a_step_on_finds_what_the_steps_before_left_in_a_volume_that_began_
     run(folder, "run", "nb.ipynb", "--quiet", "--volume", "scratch:/kale-test/scratch")
     said = run(folder, "run", "--from", "latest", "--step", "b", code=2)
     assert "step a" in said
-    assert "wrote files in the volume scratch, and no snapshot was taken after it" in said
+    assert "wrote files or made folders in the volume scratch, and no snapshot was taken after it" in said
     run(folder, "run", "nb.ipynb", "--quiet", "--autosnapshot", "--volume", "scratch:/kale-test/scratch")
     for _ in range(2):
         said = run(folder, "run", "--from", "latest", "--step", "b")

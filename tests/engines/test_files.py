@@ -72,6 +72,27 @@ def test_a_file_whose_time_is_put_back_after_it_was_written_is_told(tmp_path: Pa
     assert watched.report(A)["changed"] == ["x"]
 
 
+def test_folders_that_a_step_made_removed_or_gave_other_permissions_are_told_and_no_conflict(tmp_path: Path) -> None:
+    for name in ("kept", "gone", "shut"):
+        (tmp_path / name).mkdir()
+    watched = watch(tmp_path)
+    watched.started(A)
+    watched.started(B)
+    (tmp_path / "new/deep").mkdir(parents=True)
+    (tmp_path / "gone").rmdir()
+    (tmp_path / "shut").chmod(0o500)
+    (tmp_path / "kept/x").touch()
+    assert watched.ended(A) == watched.ended(B) == []
+    report = watched.report(B)
+    assert report["folders"] == ["gone/", "new/", "new/deep/", "shut/"]
+    assert (report["created"], report["deleted"]) == ([], [])
+    watched.started(C)
+    (tmp_path / "brief").mkdir()
+    (tmp_path / "brief").rmdir()
+    assert watched.ended(C) == []
+    assert "folders" not in watched.report(C)
+
+
 def test_names_that_are_no_text_and_links_that_lead_in_circles_are_looked_at(tmp_path: Path) -> None:
     odd = os.fsencode(tmp_path) + b"/\xff\n"
     with open(odd, "w"):

@@ -13,7 +13,7 @@ import pytest
 from kale_nb.engines import engine
 from kale_nb.engines.protocol import Job
 from kale_nb.pipeline.model import MarshalVolume, Retry, StepSettings, Volume
-from kale_nb.runs.events import RunWarning, State, StepFinished
+from kale_nb.runs.events import RunWarning, State, StepFinished, StepsPlaced, VolumeCreated
 from tests.engines.making import Seen, make_job, no_process_left
 
 pytestmark = pytest.mark.kernel
@@ -252,7 +252,39 @@ def test_autosnapshot_keeps_a_snapshot_after_each_step(tmp_path: Path) -> None:
     assert after != seen.end("b").snapshots["workspace"]
 
 
-def test_the_snapshot_after_a_step_holds_all_that_the_step_left_and_of_the_folder_itself_no_more_than_a_clone(tmp_path: Path) -> None:
+def test_folders_that_only_mounting_made_are_no_steps_and_in_no_snapshot(tmp_path: Path) -> None:
+    from kale_nb.runs.store import snapshot_folder
+    from kale_nb.volumes import SnapshotStore
+
+    job = make_job(tmp_path, {"a": "print('nothing')"})
+    (job.workspace / "env/lib").mkdir(parents=True)
+    (job.workspace / "env/pyvenv.cfg").touch()
+    volume = Volume(name="d", mount_point=str(job.workspace / "deep/data"))
+    job = replace(job, volumes=(volume,), pipeline=replace(job.pipeline, autosnapshot=True))
+    _, seen = run(job)
+    assert "folders" not in did(job, "a")
+    entries = SnapshotStore(snapshot_folder(job.directory.parent)).entries(seen.end("a").snapshots["workspace"])
+    assert "env" not in [entry.path for entry in entries]
+
+
+def test_steps_find_the_virtual_environments_of_what_it_all_began_with(tmp_path: Path) -> None:
+    job = make_job(tmp_path, {"a": "import os; open('x', 'w').close(); print(os.path.exists('env/pyvenv.cfg'))"})
+    (job.workspace / "env").mkdir()
+    (job.workspace / "env/pyvenv.cfg").touch()
+    job = replace(job, pipeline=replace(job.pipeline, autosnapshot=True))
+    _, seen = run(job)
+    isolated = any(event.isolation == "mount" for event in seen if isinstance(event, StepsPlaced))
+    begun = [event.snapshot for event in seen if isinstance(event, VolumeCreated)]
+    second = replace(job, directory=tmp_path / "again", snapshots=seen.end("a").snapshots, origins={"workspace": begun[0]})
+    second.directory.mkdir()
+    run(second)
+    for made in (job, second):
+        assert (made.directory / "logs/a.log").read_text() == ("True\n" if isolated else "False\n")
+
+
+def test_the_snapshot_after_a_step_holds_all_that_the_step_left_and_of_the_folder_itself_no_more_than_a_clone(
+    tmp_path: Path,
+) -> None:
     from kale_nb.runs.store import snapshot_folder
     from kale_nb.volumes import SnapshotStore
 

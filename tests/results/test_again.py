@@ -103,6 +103,11 @@ def test_from_a_step_on_needs_nothing_when_the_steps_before_wrote_no_files(works
     assert dict(made.snapshots) == dict(record.snapshots)
 
 
+def test_from_a_step_on_folders_that_the_steps_before_made_count_as_written(workspace: Path) -> None:
+    with pytest.raises(UsageError, match="made folders in the workspace"):
+        again(with_reports(workspace, a={"created": [], "folders": ["out/"]}), "b")
+
+
 def test_from_a_step_on_takes_the_snapshot_after_the_step_that_wrote(workspace: Path) -> None:
     record = with_reports(workspace, a={"created": ["x"], "changed": [], "deleted": []})
     with pytest.raises(UsageError, match="wrote files"):

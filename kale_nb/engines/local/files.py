@@ -21,14 +21,14 @@ from kale_nb.volumes.ignore import ignored_always
 Look = dict[str, tuple[int, int, int, int, int]]
 """Relative path to size, times of change of content and status in nanoseconds, permission bits and kind, inode number.
 
-The time of the content can be set back, as tools that keep times do; that of the status cannot."""
+The path of a folder ends with a slash, and of it only permission bits and kind are kept: the rest follows what is in it. The time of the content can be set back, as tools that keep times do; that of the status cannot."""
 Place = tuple[str, str]
 """A volume and a path in it."""
 _SHOWN = 3
 
 
 def look_at(folder: Path, ignore: Iterable[Path] = ()) -> Look:
-    """Return the files and links in a folder; what no snapshot takes is left out, as is what cannot be listed.
+    """Return the files, links and folders in a folder; what no snapshot takes is left out, as is what cannot be listed.
 
     Args:
         ignore: folders, absolute, that are left out as well.
@@ -46,6 +46,8 @@ def look_at(folder: Path, ignore: Iterable[Path] = ()) -> Look:
                 if is_folder:
                     if entry.path not in left_out:
                         waiting.append((entry.path, f"{prefix}{entry.name}/"))
+                        with contextlib.suppress(OSError):
+                            found[f"{prefix}{entry.name}/"] = (0, 0, 0, entry.stat(follow_symlinks=False).st_mode, 0)
                     continue
                 with contextlib.suppress(OSError):
                     status = entry.stat(follow_symlinks=False)
@@ -132,6 +134,7 @@ class _Done:
 
     sure: dict[Place, str | None] = field(default_factory=dict)
     unsure: dict[Place, tuple[str | None, tuple[StepName, ...]]] = field(default_factory=dict)
+    folders: dict[Place, str | None] = field(default_factory=dict)
 
 
 class FileWatch:
@@ -143,6 +146,7 @@ class FileWatch:
         unordered: tells whether two steps may run at the same time.
         noted: returns the paths that a running step noted as written, as the step saw them.
         read: the same for those that it read.
+        mounts: by volume, the places in it at which steps see something else: folders that come to be there are nobody's.
     """
 
     def __init__(
@@ -152,6 +156,7 @@ class FileWatch:
         unordered: Callable[[StepName, StepName], bool],
         noted: Callable[[StepName], set[str]],
         read: Callable[[StepName], set[str]] = lambda _: set(),
+        mounts: Mapping[str, Iterable[Path]] | None = None,
     ) -> None:
         self._folders = folders
         self._seen = {name: os.path.realpath(path) for name, path in seen.items()}
@@ -160,6 +165,8 @@ class FileWatch:
         self._read = read
         self._readers: dict[Place, list[StepName]] = {}
         self._looks = {name: look_at(folder) for name, folder in folders.items()}
+        places = [(name, f"{p}/") for name, at in (mounts or {}).items() for path in at for p in (path, *path.parents)]
+        self._made = {(name, path) for name, path in places if path not in self._looks[name]}
         self._running: dict[StepName, None] = {}
         self._lately: dict[StepName, None] = {}
         self._done: dict[StepName, _Done] = {}
@@ -199,6 +206,9 @@ class FileWatch:
             before, self._looks[name] = self._looks[name], look_at(folder)
             for path, what in changes(before, self._looks[name]).items():
                 place = (name, path)
+                if path.endswith("/"):
+                    self._take_folder(place, what, candidates)
+                    continue
                 if len(candidates) < 2:
                     writers: tuple[StepName, ...] = candidates
                 else:
@@ -254,6 +264,12 @@ class FileWatch:
                 past.append(group)
         return found
 
+    def _take_folder(self, place: Place, what: str, candidates: tuple[StepName, ...]) -> None:
+        """Keep that a folder was made, removed or given other permissions; of steps that ran at once each may have done it."""
+        for step in candidates if place not in self._made else ():
+            folders = self._done[step].folders
+            folders[place] = _AFTER.get((folders.get(place) or "", what), what)
+
     def _apart(self, one: tuple[StepName, ...], other: tuple[StepName, ...]) -> bool:
         return all(a != b and self._unordered(a, b) for a in one for b in other)
 
@@ -263,7 +279,8 @@ def _part(done: _Done, volume: str) -> dict[str, object]:
     for kind in ("created", "changed", "deleted"):
         part[kind] = sorted(path for (name, path), what in done.sure.items() if name == volume and what == kind)
     unsure = {path: list(steps) for (name, path), (what, steps) in done.unsure.items() if name == volume and what is not None}
-    return {**part, "uncertain": unsure}
+    folders = sorted(path for (name, path), what in done.folders.items() if name == volume and what is not None)
+    return {**part, "uncertain": unsure} | ({"folders": folders} if folders else {})
 
 
 def write_report(path: Path, report: Mapping[str, object]) -> None:

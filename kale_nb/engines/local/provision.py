@@ -246,7 +246,8 @@ class _Provider:
         clone = self.store.clone(snapshot, folder, seen_at=place if self._seen else None)
         self._snapshots[creation.name] = snapshot.id
         if creation.volume is None:
-            self._environments = tuple(Path(path) for path in snapshot.environments)
+            begun = self._job.origins.get(creation.name)  # a snapshot of a clone does not know what the clone lacked
+            self._environments = tuple(Path(path) for path in (self.store.find(begun) if begun else snapshot).environments)
         self._observe(
             VolumeCreated(
                 time=time.time(),

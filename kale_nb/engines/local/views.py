@@ -75,13 +75,6 @@ def make_view(
     return View(mounts=tuple(mounts), covers=_covers(mounts))
 
 
-def made_in_clone(view: View, workspace: Path) -> tuple[Path, ...]:
-    """Return the mount points below the workspace's path, relative to it: folders that mounting makes in the clone."""
-    real = workspace.resolve()
-    targets = [mount.target for mount in view.mounts if mount.target != real and mount.target.is_relative_to(real)]
-    return tuple(target.relative_to(real) for target in targets)
-
-
 def hidden_originals(originals: Iterable[Mount], workspace: Path) -> tuple[Mount, ...]:
     """Return the mounts that put clones of data folders over these folders too, so that no path leads to an original.
 

@@ -55,12 +55,14 @@ class Watch:
         places = {WORKSPACE: seen.workspace} | {
             name: mount.target if seen.view is not None else mount.source for name, mount in mounts.items()
         }
+        self._mounts = {name: _mounted_in(places[name], folder, seen) for name, folder in self._clones.items()}
         self._files = FileWatch(
             self._clones,
             {name: places[name] for name in self._clones},
             self._unordered,
             lambda step: read_writes(self.notes(step)),
             lambda step: read_reads(self.notes(step)),
+            self._mounts,
         )
         self._originals = {} if seen.view is not None or not provided.cloned else self._look_at_originals()
 
@@ -130,7 +132,8 @@ class Watch:
             ours = name != WORKSPACE or self._provided.cloned  # a clone began without what is left out: such files are a step's
             store = self._store(everything=ours)
             try:
-                taken[name] = store.snapshot(folder, note=f"after step {step} of run {self._job.run}").id
+                note = f"after step {step} of run {self._job.run}"
+                taken[name] = store.snapshot(folder, note=note, exclude=self._mounts[name]).id
             except VolumeError as error:
                 self._warn(f"there is no snapshot of the {name} after step {step}: {error.message}")
         return taken
@@ -164,7 +167,7 @@ class Watch:
         """At the end of the run: tell when originals changed that the run worked on clones of."""
         why = "this machine cannot keep it from that" if self._job.isolation != "none" else "as --isolation none lets it"
         for name, (folder, before) in self._originals.items():
-            found = sorted(changes(before, self._look_at(folder)))
+            found = sorted(path for path in changes(before, self._look_at(folder)) if not path.endswith("/"))
             if not found:
                 continue
             shown = ", ".join(found[:_SHOWN]) + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
@@ -187,6 +190,14 @@ class Watch:
 
     def _warn(self, message: str) -> None:
         self._observe(RunWarning(time=time.time(), message=message))
+
+
+def _mounted_in(place: Path, clone: Path, seen: Sight) -> tuple[Path, ...]:
+    """Return the places in a clone, seen at `place`, that mounting makes because the clone lacks them, relative to it."""
+    root = Path(os.path.realpath(place))
+    targets = [Path(target) for _, target, _ in seen.view["mounts"]] if seen.view is not None else []
+    inside = [target.relative_to(root) for target in targets if target != root and target.is_relative_to(root)]
+    return tuple(path for path in inside if not os.path.lexists(clone / path))
 
 
 def _size(folder: Path) -> int:
