@@ -10,7 +10,8 @@ from pathlib import Path
 
 from kale_nb.errors import KaleError
 from kale_nb.results.facts import Fact, step_facts
-from kale_nb.results.kept import KeptVolume, kept_volumes, steps_began, store_of
+from kale_nb.results.files import all_files
+from kale_nb.results.kept import KeptVolume, kept_volumes, store_of, untouched_before
 from kale_nb.runs.environment import Drift, drift, read_surroundings
 from kale_nb.runs.git import GitState
 from kale_nb.runs.record import WORKSPACE, RunRecord
@@ -261,8 +262,11 @@ def _state(record: RunRecord, volume: KeptVolume) -> dict[str, str]:
     from kale_nb.results.pull import digest
 
     store = store_of(record)
-    state = {e.path: e.sha256 or f"-> {e.target}" for e in store.entries(volume.snapshot) if e.kind != "folder"}
-    changes = store.compare(volume.snapshot, volume.clone, since=steps_began(record))
+    state: dict[str, str] = {}
+    changes = Changes(created=all_files(volume.clone))
+    if volume.snapshot or volume.name == WORKSPACE:  # others began as empty folders
+        state = {e.path: e.sha256 or f"-> {e.target}" for e in store.entries(volume.snapshot) if e.kind != "folder"}
+        changes = store.compare(volume.snapshot, volume.clone, since=untouched_before(record, volume))
     clone = Landing(volume.clone, ours=True)
     try:
         for path in changes.deleted:

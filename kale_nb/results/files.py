@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from kale_nb.errors import UsageError, VolumeError
 from kale_nb.results.gone import CLONE, how_it_went
-from kale_nb.results.kept import KeptVolume, kept_volumes, snapshot_of, steps_began, store_of
+from kale_nb.results.kept import KeptVolume, kept_volumes, snapshot_of, store_of, untouched_before
 from kale_nb.runs.record import WORKSPACE, RunRecord
 from kale_nb.volumes import Changes
 
@@ -89,9 +89,10 @@ def run_files(record: RunRecord) -> tuple[RunFile, ...]:
         if not volume.is_there:
             continue
         if not volume.snapshot and volume.name != WORKSPACE:
-            changes = Changes(created=_all_files(volume.clone))
+            changes = Changes(created=all_files(volume.clone))
         else:
-            changes = store.compare(snapshot_of(record, volume, store), volume.clone, since=steps_began(record))
+            since = untouched_before(record, volume)
+            changes = store.compare(snapshot_of(record, volume, store), volume.clone, since=since)
         mine = [report for report in reports if report.volume == volume.name]
         for what, paths in zip(_KINDS, (changes.created, changes.changed, changes.deleted), strict=True):
             found.extend(_run_file(volume, path, what, mine) for path in paths)
@@ -148,7 +149,7 @@ def _listed_before(record: RunRecord) -> tuple[RunFile, ...]:
         ) from error
 
 
-def _all_files(folder: Path) -> tuple[str, ...]:
+def all_files(folder: Path) -> tuple[str, ...]:
     """Return the files and links below a folder."""
     root = os.fspath(folder)
     found: list[str] = []

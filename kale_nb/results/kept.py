@@ -87,10 +87,18 @@ def workspace_of(record: RunRecord) -> Path:
     )
 
 
-def steps_began(record: RunRecord) -> float | None:
-    """Return when the steps of a run began to work on its clones, seconds since the epoch; None when none did."""
-    began = [step.started for step in record.steps if step.started is not None and step.reused is None]
-    return min(began) - _EARLIER if began else None
+def untouched_before(record: RunRecord, volume: KeptVolume) -> float | None:
+    """Return up to when nothing had been done to a volume that its snapshot does not tell, seconds since the epoch; None: nothing was ever.
+
+    It is when the first step began. It is 0 where that is not known, for of a step that was tried again only the last try's time is; and
+    where the clone came from a snapshot taken in the middle of an earlier run, whose steps had done something by then.
+    """
+    if record.snapshots.get(volume.name, volume.snapshot) != volume.snapshot:
+        return 0.0
+    ran = [step for step in record.steps if step.started is not None and step.reused is None]
+    if any(step.retried for step in ran):
+        return 0.0
+    return min(step.started for step in ran if step.started is not None) - _EARLIER if ran else None
 
 
 def described(volume: str) -> str:

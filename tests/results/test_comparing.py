@@ -15,7 +15,7 @@ from kale_nb.results.comparing import Comparison, compare
 from kale_nb.results.keeping import drop_clones
 from kale_nb.runs.environment import Surroundings, this_environment, write_surroundings
 from kale_nb.runs.git import GitState
-from kale_nb.runs.record import RunRecord, StepRecord
+from kale_nb.runs.record import RunRecord, StepRecord, VolumeRecord
 from tests.results.making import finished_run, write
 
 
@@ -46,6 +46,19 @@ def test_a_run_is_the_same_as_itself_and_as_one_that_did_the_same(workspace: Pat
     found = compare(first, second)
     assert found.same, found
     assert found.unknown == ()
+
+
+def test_a_volume_that_began_empty_is_compared(workspace: Path) -> None:
+    def made(name: str) -> RunRecord:
+        record = with_values(finished_run(workspace), {})
+        write(record.directory, {"volumes/scratch/o": name})
+        volume = VolumeRecord(step="create-volume-2", volume="scratch", path=record.directory / "volumes/scratch")
+        return dataclasses.replace(record, volumes=(volume,))
+
+    found = compare(made("1"), made("2"))
+    assert found.files["scratch"].changed == ("o",)
+    assert found.unknown == ()
+    assert compare(made("1"), made("1")).same
 
 
 def both(workspace: Path) -> Comparison:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,21 @@ def test_a_file_whose_time_was_put_back_after_it_was_written_is_told_compared_an
     assert compare(first, record).files["workspace"].changed == ("same.txt",)
     assert [p.action for p in pull(record)] == ["replaced"]
     assert (workspace / "same.txt").read_text() == "SAME"
+
+
+def test_a_file_whose_time_was_put_back_is_told_too_where_the_clone_came_from_the_middle_of_a_run(workspace: Path) -> None:
+    begun = finished_run(workspace, started=time.time())
+    rewrite_with_the_old_time(workspace)
+    record = finished_run(workspace, started=time.time() + 1, origins=begun.snapshots)  # nothing is done to its clone
+    assert told(record) == {"same.txt": "changed"}
+    assert compare(begun, record).files["workspace"].changed == ("same.txt",)
+
+
+def test_a_file_whose_time_was_put_back_by_a_try_that_failed_is_told(workspace: Path) -> None:
+    record = finished_run(workspace, rewrite_with_the_old_time, started=time.time() + 1)
+    first, second = record.steps
+    assert told(record) == {}
+    assert told(replace(record, steps=(replace(first, retried=("failed",)), second))) == {"same.txt": "changed"}
 
 
 def test_what_the_steps_own_reports_forget_is_told_all_the_same(workspace: Path) -> None:
