@@ -25,7 +25,8 @@ from kale_nb.results.locks import using
 from kale_nb.results.patterns import is_meant
 from kale_nb.runs.events import State
 from kale_nb.runs.record import WORKSPACE, RunRecord
-from kale_nb.volumes import Entry
+from kale_nb.volumes import Entry, SnapshotStore
+from kale_nb.volumes.ignore import IGNORE_FILE, names_in
 
 Action = Literal["copied", "replaced", "deleted", "same", "refused", "failed"]
 _THEIRS = frozenset({".git", ".hg", ".svn", ".kale"})
@@ -124,7 +125,7 @@ def _chosen(record: RunRecord, patterns: Sequence[str]) -> list[RunFile]:
 
 
 def _pull_volume(record: RunRecord, volume: KeptVolume, files: Sequence[RunFile], wishes: _Wishes) -> Iterator[Pulled]:
-    source, before = _origin(record, volume, {f.path for f in files})
+    source, before = _origin(record, volume, {IGNORE_FILE, *(f.path for f in files)})
     if wishes.to is not None:
         root = wishes.to if volume.name == WORKSPACE else wishes.to / volume.name
         if not wishes.dry_run:
@@ -139,7 +140,9 @@ def _pull_volume(record: RunRecord, volume: KeptVolume, files: Sequence[RunFile]
         return
     origins = (str(volume.clone), str(source))
     with contextlib.closing(Landing(volume.clone, ours=True)) as clone, contextlib.closing(Landing(root)) as landing:
-        mover = _Mover(clone, landing, {} if wishes.to is not None else before, origins, wishes)
+        here = {} if wishes.to is not None else before
+        ignores = _text_of(store_of(record), here[IGNORE_FILE]) if IGNORE_FILE in here else None
+        mover = _Mover(clone, landing, here, origins, wishes, ignores)
         for file in sorted(files, key=lambda f: f.what != "deleted"):  # deleted first: a folder may have taken a file's place
             yield mover.move(file)
 
@@ -153,17 +156,32 @@ def _origin(record: RunRecord, volume: KeptVolume, paths: Container[str]) -> tup
     return snapshot.source, {entry.path: entry for entry in store.entries(snapshot) if entry.path in paths}
 
 
+def _text_of(store: SnapshotStore, entry: Entry) -> str | None:
+    """Return the text of a file of a snapshot; None when that cannot be read."""
+    try:
+        return store.open_object(entry.sha256).read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except (OSError, VolumeError):
+        return None
+
+
 class _Mover:
     """Moves the files of one volume."""
 
     def __init__(
-        self, clone: Landing, landing: Landing, before: Mapping[str, Entry], origins: tuple[str, ...], wishes: _Wishes
+        self,
+        clone: Landing,
+        landing: Landing,
+        before: Mapping[str, Entry],
+        origins: tuple[str, ...],
+        wishes: _Wishes,
+        ignores: str | None,
     ) -> None:
         self._clone = clone
         self._landing = landing
         self._before = before
         self._origins = origins
         self._wishes = wishes
+        self._ignores = ignores
 
     def move(self, file: RunFile) -> Pulled:
         """Bring one file to its place, or say why not."""
@@ -207,14 +225,23 @@ class _Mover:
             raise InTheWay(f"a {'folder' if there.kind == 'folder' else 'special file'} stands there")
         before = self._before.get(path)
         if before is None:
-            problem = "" if there.kind == "nothing" else "it is there, and was not when the run began"
+            problem = "" if there.kind == "nothing" else self._why_unknown(path)
         elif there.kind == "nothing":
             problem = "it was removed there since the run began"
+        elif not self._is_entry(path, there, before):
+            problem = "it was changed there since the run began"
         else:
-            problem = "" if self._is_entry(path, there, before) else "it was changed there since the run began"
+            same = before.kind == "link" or there.status is None or there.status.st_mode & 0o1777 == before.mode
+            problem = "" if same else "its permissions were changed there since the run began"
         if problem and not self._wishes.force:
             raise InTheWay(problem)
         return bool(problem)
+
+    def _why_unknown(self, path: str) -> str:
+        """Say why a file that is there is not in the snapshot."""
+        if self._ignores is not None and names_in(self._ignores, path):
+            return f"it is there, and {IGNORE_FILE} left it out of the snapshot: you may have changed it since the run began"
+        return "it is there, and was not when the run began"
 
     def _is_entry(self, path: str, there: Found, before: Entry) -> bool:
         if there.kind != before.kind or there.status is None:

@@ -56,6 +56,22 @@ def user_rules(source: Path, extra: tuple[str, ...]) -> Callable[[str], bool] | 
         pass
     except OSError as error:
         raise VolumeError(f"{file} cannot be read: {os.strerror(error.errno or 0)}") from error
+    return _matcher(lines, file)
+
+
+def names_in(text: str, path: str) -> bool:
+    """Tell whether the text of an ignore file names a file or a folder that it is in; VolumeError where it holds a pattern that is none.
+
+    >>> names_in("cache/", "a/cache/x"), names_in("cache/", "cache")
+    (True, False)
+    """
+    match = _matcher(text.splitlines(), Path(IGNORE_FILE))
+    parts = path.split("/")
+    above = ("/".join(parts[:depth]) + "/" for depth in range(1, len(parts)))
+    return match is not None and any(match(name) for name in (*above, path))
+
+
+def _matcher(lines: list[str], file: Path) -> Callable[[str], bool] | None:
     if not any(line.strip() and not line.startswith("#") for line in lines):
         return None
     import pathspec

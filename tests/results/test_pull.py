@@ -91,6 +91,27 @@ def test_a_file_that_was_only_touched_is_not_changed(workspace: Path) -> None:
     assert actions(record, "in.csv") == {"in.csv": "replaced"}
 
 
+def test_permissions_that_the_user_changed_meanwhile_stay_unless_forced(workspace: Path) -> None:
+    record = finished_run(workspace, work)
+    (workspace / "in.csv").chmod(0o600)
+    (workspace / "old.txt").chmod(0o600)
+    done = {p.file.name: p for p in pull(record, ["in.csv", "old.txt"], delete=True)}
+    assert {p.action for p in done.values()} == {"refused"}
+    assert done["in.csv"].reason == "its permissions were changed there since the run began"
+    assert actions(record, "in.csv", force=True) == {"in.csv": "replaced"}
+
+
+def test_a_file_that_the_ignore_file_left_out_of_the_snapshot_is_told_as_that(workspace: Path) -> None:
+    write(workspace, {".kaleignore": "cache/\n", "cache/x": "mine", "new": "mine"})
+    (workspace / "new").unlink()
+    record = finished_run(workspace, lambda clone: write(clone, {"cache/x": "of the run", "new": "of the run"}))
+    write(workspace, {"new": "mine"})
+    done = {p.file.name: p for p in pull(record)}
+    assert done["cache/x"].action == done["new"].action == "refused"
+    assert ".kaleignore left it out of the snapshot" in done["cache/x"].reason
+    assert done["new"].reason == "it is there, and was not when the run began"
+
+
 def test_permissions_travel_without_setuid(workspace: Path) -> None:
     def make_tool(clone: Path) -> None:
         write(clone, {"tool": "#!/bin/sh\n"})
