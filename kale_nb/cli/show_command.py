@@ -121,7 +121,8 @@ def step_lines(record: RunRecord, step: StepRecord, style: Style) -> list[str]:
     if step.result is not None:
         facts.append((f"result {step.result[0]}", plain(step.result[1])))
     facts.extend(("warning", plain(text)) for text in step.warnings)
-    executed = step.executed or record.directory / "executed" / f"{step.name}.ipynb"
+    own = record.directory / "executed" / f"{step.name}.ipynb"  # the record's path is that of the day it ran, and may be no text
+    executed = own if own.exists() else step.executed or own
     log = record.directory / "logs" / f"{step.name}.log"
     report = record.directory / "reports" / f"{step.name}.html"
     kept = (("executed", executed), ("report", report), ("log", log))

@@ -58,8 +58,9 @@ def place_lines(record: RunRecord) -> list[str]:
     if any(step.executed is not None for step in record.steps):
         rows.append(("executed notebooks", near(record.output_dir or record.directory / "executed")))
     if record.clone is not None:
-        gone = how_it_went(record.directory, CLONE) if not record.clone.exists() else ""
-        rows.append(("files it wrote", gone or near(record.clone)))
+        clone = record.directory / record.clone.name  # the record's own path is that of the day it ran, and may be no text
+        gone = how_it_went(record.directory, CLONE) if not clone.exists() else ""
+        rows.append(("files it wrote", gone or near(clone)))
     return table(rows, indent="")
 
 

@@ -325,7 +325,8 @@ def _snapshots_before(
         taken = last.snapshots.get(volume.name)
         if taken is None:
             raise UsageError(
-                f"step {last.name} of run {record.id} wrote files or made folders in the {described(volume.name)}, and no snapshot was taken after it",
+                f"step {last.name} of run {record.id} wrote files or made folders in the {described(volume.name)}, "
+                "and no snapshot was taken after it",
                 hint=f"a run with --autosnapshot can begin again at any step; or do all of it again: kale run --from {record.id}",
             )
         found[volume.name] = snapshot_of(record, replace(volume, snapshot=taken), store).id

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import shlex
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import pytest
 from kale_nb.cli import main
 from kale_nb.report.summary import show_command
 from kale_nb.runs.events import State
+from kale_nb.runs.recorder import write_record
 from kale_nb.runs.store import open_store
+from tests.cli.driving import ended
 from tests.cli.kept import keep_run
 
 
@@ -139,3 +143,15 @@ def test_hundreds_of_runs_are_listed_in_a_moment(tmp_path: Path, capsys: pytest.
         (store.create("demo") / "run.json").write_text(text)
     assert main(["runs"]) == 0
     assert "281 older" in capsys.readouterr().out
+
+
+def test_a_run_in_a_folder_whose_name_is_no_text_is_shown_with_what_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"w\xff")
+    folder.mkdir()
+    made = keep_run(folder)
+    write_record(dataclasses.replace(made, clone=made.directory / "work"))
+    said = ended("show", made.id, cwd=folder)
+    assert said.code == 0, said.err
+    assert "files it wrote" in said.out
+    assert "not there any more" not in said.out
+    assert "rows 3" in ended("show", made.id, "load", cwd=folder).out

@@ -21,7 +21,9 @@ from kale_nb.volumes.ignore import ignored_always
 Look = dict[str, tuple[int, int, int, int, int]]
 """Relative path to size, times of change of content and status in nanoseconds, permission bits and kind, inode number.
 
-The path of a folder ends with a slash, and of it only permission bits and kind are kept: the rest follows what is in it. The time of the content can be set back, as tools that keep times do; that of the status cannot."""
+The path of a folder ends with a slash, and of it only permission bits and kind are kept: the rest follows what is in it.
+
+The time of the content can be set back, as tools that keep times do; that of the status cannot."""
 Place = tuple[str, str]
 """A volume and a path in it."""
 _SHOWN = 3
