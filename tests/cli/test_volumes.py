@@ -152,6 +152,25 @@ def test_a_run_is_done_again_with_the_volumes_that_it_was_given(project: Path) -
     assert "what they only read" in told.out
 
 
+def test_a_run_is_done_again_with_another_folder_for_a_volume(project: Path) -> None:
+    code = "import os\nx = open(os.environ['KALE_DATA_DATA'] + '/rows.csv').read()"
+    write_cells(project / "nb.ipynb", f"### step:load\n{code}\n### step:show prev:load\nprint('saw', x)\n")
+    assert ended("run", "nb.ipynb", "-q", "--volume", "./data:/kale-test/data").code == 0
+    first = record(project)["id"]
+    (project / "other").mkdir()
+    (project / "other/rows.csv").write_text("67890")
+    refused = ended("run", "--from", first, "--step", "show", "--volume", "data=./other")
+    assert refused.code == 2
+    assert f"the outcome of load would be taken from run {first}" in refused.err
+    assert ended("run", "--from", first, "--step", "load", "--volume", "data=./other", "-q").code == 0
+    assert "saw 67890" in ended("show", "latest", "show").out
+    (project / "data/rows.csv").write_text("of now")
+    assert ended("run", "--from", first, "--volume", "./data:/kale-test/data", "-q").code == 0
+    assert "saw of now" in ended("show", "latest", "show").out
+    assert ended("run", "--from", first, "-q").code == 0
+    assert "saw 12345" in ended("show", "latest", "show").out
+
+
 def test_a_claim_of_a_cluster_is_an_empty_folder_here_and_the_warning_says_what_to_do(project: Path) -> None:
     volume = {"name": "claim", "mount_point": "/kale-test/claim", "type": "pvc"}
     write_cells(project / "nb.ipynb", "### step:a\nprint(1)\n", {"kubeflow_notebook": {"volumes": [volume]}})
