@@ -89,6 +89,7 @@ class Flow:
         offers: per step, name to how surely some descendant needs it.
         traced: per step, the prelude names whose values it may change.
         reach: per step, the top-level names that functions it can reach read.
+        opaque: steps that, or functions that they can reach, may read any name.
         missing, conflicts, races: what is wrong with it.
     """
 
@@ -96,6 +97,7 @@ class Flow:
     offers: Mapping[StepName, Mapping[str, Certainty]]
     traced: Mapping[StepName, tuple[str, ...]]
     reach: Mapping[StepName, frozenset[str]]
+    opaque: frozenset[StepName] = frozenset()
     missing: tuple[Missing, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     races: tuple[Race, ...] = ()
@@ -200,6 +202,7 @@ class _Inference:
             offers=self._offers(wants),
             traced=self.traced,
             reach={name: scope.reads for name, scope in self.reach.items()},
+            opaque=frozenset(s.name for s in self.steps if s.facts.opaque_reads or self.reach[s.name].opaque),
             missing=tuple(missing),
             conflicts=tuple(conflicts),
             races=tuple(self._races(wants)),

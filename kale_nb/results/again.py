@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +17,12 @@ from kale_nb.errors import EngineError, SourceError, UsageError, VolumeError
 from kale_nb.names import RunId, StepName
 from kale_nb.pipeline import codec, order
 from kale_nb.pipeline.model import Pipeline
-from kale_nb.pipeline.params import check_value, from_json
+from kale_nb.pipeline.params import check_value, from_json, to_source
 from kale_nb.pipeline.volumes import MARSHAL
 from kale_nb.results.files import StepReport, step_reports
 from kale_nb.results.gone import CLONE, how_it_went
 from kale_nb.results.kept import KeptVolume, described, kept_volumes, snapshot_of, store_of, workspace_of
+from kale_nb.results.reading import Reads, reads_of
 from kale_nb.results.reuse import Reuse
 from kale_nb.runs.environment import Environment, drift, read_surroundings, this_environment
 from kale_nb.runs.events import State
@@ -149,26 +150,54 @@ def compile_at(notebook: Path, id: str, store: SnapshotStore, pipeline: str | No
 
 
 def check_overrides(made: Again, params: Mapping[str, object]) -> None:
-    """Refuse values of parameters that a step has read whose outcome is taken from the earlier run. UsageError names both."""
+    """Refuse values of parameters that a step may have read whose outcome is taken from the earlier run. UsageError names both."""
     if made.reuse is None:
         return
     known = {param.name: param.default for param in made.compiled.pipeline.params} | dict(made.params)
-    other = [name for name, value in params.items() if value != known[name] or type(value) is not type(known[name])]
+    other = [name for name, value in params.items() if to_source(value) != to_source(known[name])]
+    if not other or not made.reuse.steps:
+        return
+    why = _readers(made.compiled)
     for step in made.reuse.steps:
         for name in other:
-            if _reads_param(made.compiled, step.name, name):
+            reason = why(step.name, name)
+            if reason:
+                begin = "do all of it again" if reason == _BY_PRELUDE else "begin there"
+                place = "" if reason == _BY_PRELUDE else f" --step {step.name}"
                 raise UsageError(
-                    f"step {step.name}, whose outcome would be taken from run {made.reuse.run}, reads parameter {name}, which is changed",
-                    hint=f"begin there: kale run --from {made.reuse.run} --step {step.name} -p {name}=...",
+                    f"step {step.name}, whose outcome would be taken from run {made.reuse.run}, {reason} parameter {name}, "
+                    "which is changed",
+                    hint=f"{begin}: kale run --from {made.reuse.run}{place} -p {name}=...",
                 )
 
 
-def _reads_param(compiled: Compiled, step: StepName, name: str) -> bool:
-    if name in compiled.pipeline.step(step).prelude_reads:
-        return True
-    book = next(book.notebook for book in compiled.stepbooks if book.step == step)
-    calls = (cell["source"] for cell in book["cells"] if "path" in cell.get("metadata", {}).get("kale", {}))  # of a script
-    return any(re.search(rf"\b{re.escape(name)}\b", "".join(source)) for source in calls)
+_BY_PRELUDE = "runs imports, functions or parameters cells that read"
+
+
+def _readers(compiled: Compiled) -> Callable[[StepName, str], str]:
+    """Return what tells why a step counts as having read a parameter, as a verb; empty where it has not."""
+    calls = {book.step: _calls(book) for book in compiled.stepbooks}
+    script = any(calls.values())
+    prelude, steps = (Reads(), {}) if script else reads_of(compiled.pipeline, compiled.stepbooks)
+
+    def why(step: StepName, name: str) -> str:
+        mine = steps.get(step, Reads())
+        word = rf"\b{re.escape(name)}\b"
+        if name in compiled.pipeline.step(step).prelude_reads or name in mine.names or re.search(word, calls[step]):
+            return "reads"
+        if name in prelude.names:
+            return _BY_PRELUDE
+        if mine.anything or prelude.anything:
+            return "has code that looks names up as it runs and so may read"
+        return ""
+
+    return why
+
+
+def _calls(book: Stepbook) -> str:
+    """Return the code of a script's step, which is its call; nothing of a notebook's."""
+    cells = (cell["source"] for cell in book.notebook["cells"] if "path" in cell.get("metadata", {}).get("kale", {}))
+    return "\n".join("".join(source) for source in cells)
 
 
 def _compiled_of(record: RunRecord) -> Compiled:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from kale_nb.compiler import compile_path
 from kale_nb.errors import SourceError, UsageError, VolumeError
 from kale_nb.results.again import again, check_overrides, compile_at
 from kale_nb.results.files import run_files
@@ -209,6 +211,31 @@ def test_a_parameter_that_a_reused_step_has_read_cannot_be_another(workspace: Pa
     with pytest.raises(UsageError, match="step a, .* reads parameter rate"):
         check_overrides(made, {"rate": 2.0})
     check_overrides(again(record), {"rate": 2.0})
+
+
+@pytest.mark.parametrize(
+    ("prelude", "step", "why"),
+    [
+        ("m = rates[0]", "x = m", "runs imports, functions or parameters cells that read parameter rates, .* all of it again: "),
+        ("", "x = eval(input())", "step a, .* may read parameter rates, .* begin there: .* --step a"),
+        ("", "x = rates", "step a, .* reads parameter rates, .* begin there: .* --step a"),
+        ("", "x = 1", ""),
+    ],
+)
+def test_a_parameter_that_a_reused_step_may_have_read_cannot_be_another(
+    workspace: Path, prelude: str, step: str, why: str
+) -> None:
+    cells = f"### parameters\nrates = [1]\n### imports\n{prelude}\n### step:a\n{step}\n### step:b prev:a\nprint(rates)\n"
+    compiled = compile_path(write_cells(workspace / "nb.ipynb", cells))
+    record = finished_run(workspace, reports={"a": {"created": []}})
+    made = dataclasses.replace(again(record, "b"), compiled=compiled)
+    check_overrides(made, {"rates": [1]})
+    if not why:
+        check_overrides(made, {"rates": [True]})
+        return
+    with pytest.raises(UsageError) as refused:
+        check_overrides(made, {"rates": [True]})
+    assert re.search(why, f"{refused.value.message}, {refused.value.hint}")
 
 
 def test_what_it_all_began_with_is_what_files_are_compared_with(workspace: Path) -> None:
