@@ -2,7 +2,8 @@
 
 Every key that Kale 0.x, 1 and 2 wrote is known here. Those that we have no use for give a warning that says what the key did and what
 to do now; keys that nobody wrote give a warning with the nearest known one. A value of the wrong type is a warning too, never a crash:
-an old notebook must load. `%pipeline` counts above the metadata.
+an old notebook must load. What contradicts itself is an error, for the notebook would run without one of the two. `%pipeline` counts
+above the metadata.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kale_nb.annotations.asks import ALL, CONFLICT, QUANTITY, STRUCTURED, Ask, Place, merge, read_ask, read_structured
-from kale_nb.annotations.cluster import toleration_text
+from kale_nb.annotations.asks import ALL, CONFLICT, QUANTITY, STRUCTURED, Ask, Place, choose, merge, read_ask, read_structured
 from kale_nb.annotations.marks import PipelineMarks
 from kale_nb.annotations.spelling import nearest
 from kale_nb.annotations.volumes import ACCESS, KINDS, SHAPES, read_volume
@@ -171,7 +171,8 @@ class _Reader:
             case "experiment", str():
                 self.ask("experiment", value, key)
             case "experiment", dict():
-                pass
+                if value.get("name") not in (None, ""):
+                    self.bad("experiment.name", value["name"])
             case "marshal_volume", bool():
                 self.ask("marshal_enabled", value, key)
             case "marshal_path", str():
@@ -228,19 +229,28 @@ class _Reader:
         for key, entry in value.items():
             head = _SINGULAR.get(str(key), str(key).replace("_", "-"))
             if head in STRUCTURED:
-                ask = read_structured(head, entry, self.place, spelled=f"steps_defaults: {key}")
-                if isinstance(ask, Diagnostic):
-                    self.found.append(ask)
-                else:
-                    self.ask("default", ask, "steps_defaults")
+                self.structured(head, entry, f"steps_defaults: {key}")
             elif isinstance(entry, list):
                 for item in entry:
-                    self.default(f"{head}:{toleration_text(item) if isinstance(item, Mapping) else item}")
+                    if head == "toleration" and isinstance(item, Mapping):
+                        self.structured(head, item, f"{key}: {_short(item)}")
+                    else:
+                        self.default(f"{head}:{item}")
             elif isinstance(entry, Mapping):
                 for name, inner in entry.items():
-                    self.default(f"{head}:{name}:{inner}")
-            else:
+                    if isinstance(inner, Mapping | list):
+                        self.bad(f"steps_defaults.{key}.{name}", inner)
+                    elif inner is not None:
+                        self.default(f"{head}:{name}:{inner}")
+            elif entry is not None:
                 self.default(f"{head}:{_word(entry)}")
+
+    def structured(self, head: str, value: object, spelled: str) -> None:
+        ask = read_structured(head, value, self.place, spelled=spelled)
+        if isinstance(ask, Diagnostic):
+            self.found.append(ask)
+        else:
+            self.ask("default", ask, "steps_defaults")
 
     def volume(self, raw: Any, index: int) -> None:
         key = f"volumes[{index}]"
@@ -335,27 +345,15 @@ def combine(
     """Make the notebook-level settings: marks, the asks that every step starts from, and conflicts between `%pipeline` lines."""
     chosen: dict[str, str | bool] = {}
     volumes: dict[str, Volume] = {}
+    metadata, magics = tuple(metadata), tuple(magics)
+    found = _contradictions(magics)
     defaults: list[Ask] = []
-    found: list[Diagnostic] = []
-    for ask in metadata:
-        _take(ask, chosen, volumes, defaults)
-    seen: dict[str, PipelineAsk] = {}
-    for ask in magics:
-        slot = f"volume {ask.value.name}" if isinstance(ask.value, Volume) else ask.field
-        if isinstance(ask.value, Ask):
-            slot = f"default {ask.value.kind} {ask.value.key}"
-        first = seen.setdefault(slot, ask)
-        before, now = (a.value.value if isinstance(a.value, Ask) else a.value for a in (first, ask))
-        if before != now:
-            found.append(
-                ask.place.report(
-                    CONFLICT,
-                    f"the notebook is asked for `{first.spelled}` and for `{ask.spelled}`",
-                    f"keep one; the other stands at {first.place.location}",
-                )
-            )
-            continue
-        _take(ask, chosen, volumes, defaults)
+    for asks in (metadata, magics):
+        chosen_defaults, contradictions = choose("the notebook", (ask.value for ask in asks if isinstance(ask.value, Ask)))
+        defaults += chosen_defaults.values()
+        found += contradictions
+        for ask in asks:
+            _take(ask, chosen, volumes)
     settings, _ = merge("", (), defaults)
     marks = PipelineMarks(
         name=_chosen_text(chosen, "name"),
@@ -375,12 +373,27 @@ def combine(
     return marks, tuple(defaults), tuple(found)
 
 
-def _take(ask: PipelineAsk, chosen: dict[str, str | bool], volumes: dict[str, Volume], defaults: list[Ask]) -> None:
+def _contradictions(asks: Iterable[PipelineAsk]) -> list[Diagnostic]:
+    """Report those that give another value to what was asked for before; settings of steps are looked at elsewhere."""
+    seen: dict[str, PipelineAsk] = {}
+    found: list[Diagnostic] = []
+    for ask in asks:
+        if isinstance(ask.value, Ask):
+            continue
+        slot = f"volume {ask.value.name}" if isinstance(ask.value, Volume) else ask.field
+        first = seen.setdefault(slot, ask)
+        if first.value != ask.value:
+            message = f"the notebook is asked for `{first.spelled}` and for `{ask.spelled}`"
+            found.append(ask.place.report(CONFLICT, message, f"keep one; the other stands at {first.place.location}"))
+    return found
+
+
+def _take(ask: PipelineAsk, chosen: dict[str, str | bool], volumes: dict[str, Volume]) -> None:
     match ask.value:
         case Volume():
             volumes[ask.value.name] = ask.value
         case Ask():
-            defaults.append(ask.value)
+            pass
         case _ if ask.field == "experiment" and ask.spelled.startswith("experiment:"):
             chosen.setdefault("experiment", ask.value)
         case _:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kale_nb.diagnostics import Severity
-from kale_nb.pipeline.model import MarshalVolume, Retry
+from kale_nb.pipeline.model import MarshalVolume, Retry, StepSettings, Toleration
 from tests.annotations.marking import clean, marks, rejects
 
 STEP = ("x", "step:a")
@@ -128,6 +128,8 @@ def test_an_unknown_key_is_told_with_the_nearest_known_one() -> None:
         ("pipeline_name", 3),
         ("docker_image", ["a"]),
         ("experiment", 5),
+        ("experiment", {"name": ["a"]}),
+        ("steps_defaults", {"env": {"A": {"b": 1}}}),
         ("volumes", {"a": 1}),
         ("volumes", [5]),
         ("volumes", [{"name": "a"}]),
@@ -165,3 +167,105 @@ def test_a_notebook_without_settings_has_none() -> None:
     found = clean(STEP).settings
     assert (found.name, found.image, found.volumes, found.autosnapshot) == (None, None, (), None)
     assert marks(STEP, settings={})[1] == ()
+
+
+@pytest.mark.parametrize(
+    "defaults",
+    [
+        ["image:a", "image:b"],
+        ["env:A:1", "env:A:2"],
+        ["secret:one:key:A", "secret:two:key:A"],
+        ["env:A:1", "secret:one:key:A"],
+        ["limit:cpu:1", "limit:CPU:2"],
+        {"secrets": ["one:key:A", "two:key:A"]},
+        {"tolerations": [{"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": n} for n in (1, 2)]},
+    ],
+)
+def test_defaults_that_contradict_each_other_are_refused_as_on_a_step(defaults: Any) -> None:
+    rejects("KN502", "", STEP, settings={"steps_defaults": defaults})
+
+
+def test_a_default_counts_below_the_steps_own_whatever_its_kind() -> None:
+    found = clean(("x", "step:a", "secret:own:key:A"), settings={"steps_defaults": ["env:A:1", "env:B:2"]}).steps[0].settings
+    assert (found.env, [s.env for s in found.secrets]) == ({"B": "2"}, ["A"])
+
+
+def test_tolerations_of_one_key_and_effect_are_all_kept() -> None:
+    values = [{"key": "team", "operator": "Equal", "value": v, "effect": "NoSchedule"} for v in ("red", "blue")]
+    found = clean(("x", "step:a", "toleration:team=green:NoSchedule"), settings={"steps_defaults": {"tolerations": values}})
+    assert sorted(str(t.value) for t in found.steps[0].settings.tolerations) == ["blue", "green", "red"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "made"),
+    [
+        (
+            {"key": "a", "operator": "Exists", "value": None, "effect": None, "tolerationSeconds": None},
+            Toleration(key="a"),
+        ),
+        ({"operator": "Exists"}, Toleration(key="")),
+        ({"operator": "Exists", "effect": "NoSchedule"}, Toleration(key="", effect="NoSchedule")),
+        ({"key": "a", "operator": "Equal"}, Toleration(key="a", value="")),
+        ({"key": "a"}, Toleration(key="a", value="")),
+        ({"key": "a", "value": 1}, Toleration(key="a", value="1")),
+        (
+            {"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0},
+            Toleration(key="a", effect="NoExecute", seconds=0),
+        ),
+    ],
+)
+def test_a_toleration_in_the_form_of_kubernetes_means_what_it_means_there(raw: Any, made: Toleration) -> None:
+    assert clean(STEP, settings={"steps_defaults": {"tolerations": [raw]}}).steps[0].settings.tolerations == (made,)
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        ({}, "no key"),
+        ({"key": "a", "efect": "NoSchedule"}, "`efect`"),
+        ({"key": "a", "operator": "In"}, "operator"),
+        ({"key": "a", "operator": ["Exists"]}, "operator"),
+        ({"key": "a", "operator": "Exists", "value": "b"}, "no value"),
+        ({"operator": "Equal", "value": "b"}, "no key"),
+        ({"key": "a b", "operator": "Exists"}, "'a b'"),
+        ({"key": "a", "value": True}, "True"),
+        ({"key": "a", "effect": "NoSchedul"}, "NoSchedul"),
+        ({"key": "a", "effect": "NoSchedule", "tolerationSeconds": 5}, "tolerationSeconds"),
+        ({"key": "a", "effect": "NoExecute", "tolerationSeconds": True}, "True"),
+    ],
+)
+def test_a_toleration_that_kubernetes_would_not_take_is_an_error(raw: Any, says: str) -> None:
+    found = rejects("KN501", "", STEP, settings={"steps_defaults": {"tolerations": [raw]}})
+    assert says in found.message
+    assert found.hint
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        {"key": "no key", "operator": "Exists"},
+        {"key": "k" * 64, "operator": "Exists"},
+        {"key": "a", "operator": ["In"], "values": ["b"]},
+        {"key": "a", "operator": "in", "values": ["b"]},
+        {"key": "a", "operator": "In", "values": ["no value"]},
+        {"key": "a", "operator": "In", "values": [None]},
+        {"key": "a", "operator": "Gt", "values": ["1", "2"]},
+        {"key": "a", "operator": "Lt", "values": ["many"]},
+    ],
+)
+def test_an_affinity_that_kubernetes_would_not_take_is_an_error(match: Any) -> None:
+    rejects("KN501", "", STEP, settings={"steps_defaults": {"node_affinity": [{"match": [match]}]}})
+
+
+def test_what_an_affinity_may_ask_for_is_left_alone() -> None:
+    matches = [
+        {"key": "example.org/cores", "operator": "Gt", "values": [8]},
+        {"key": "zone", "operator": "NotIn", "values": ["a", "b_1"]},
+        {"key": "gpu", "operator": "DoesNotExist"},
+    ]
+    found = clean(STEP, settings={"steps_defaults": {"node_affinity": [{"match": matches}]}}).steps[0].settings
+    assert [m.values for m in found.node_affinity[0].match] == [("8",), ("a", "b_1"), ()]
+
+
+def test_null_among_the_defaults_asks_for_nothing() -> None:
+    assert clean(STEP, settings={"steps_defaults": {"image": None, "env": {"A": None}}}).steps[0].settings == StepSettings()
