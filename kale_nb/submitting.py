@@ -47,8 +47,8 @@ def add_kfp_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--package", metavar="REQUIREMENT", action="append", default=[], help="have each step pip install this first (any number)"
     )
-    group.add_argument("--user", metavar="UID", type=int, help="numeric user that the steps run as")
-    group.add_argument("--group", metavar="GID", type=int, help="numeric group that the steps run as")
+    group.add_argument("--user", metavar="UID", type=id_of, help="numeric user that the steps run as")
+    group.add_argument("--group", metavar="GID", type=id_of, help="numeric group that the steps run as")
     group.add_argument(
         "--create-volumes",
         choices=("native", "script"),
@@ -135,6 +135,17 @@ def _add_volumes(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def id_of(text: str) -> int:
+    """Read the number of a user or a group, as Kubernetes takes it.
+
+    >>> id_of("1000")
+    1000
+    """
+    if not (text.isascii() and text.isdigit() and int(text) < 2**31):
+        raise argparse.ArgumentTypeError(f"{text!r} is no id; write a number such as 1000, what `id -u` and `id -g` print")
+    return int(text)
+
+
 def seconds_of(text: str) -> float:
     """Read a time such as `90s`, `20m`, `12h`, `7d`.
 
@@ -150,14 +161,16 @@ def seconds_of(text: str) -> float:
 def target_of(args: argparse.Namespace, pipeline: Pipeline) -> tuple[Target, Path]:
     """Return the target that the options describe, and the folder here that is the workspace. UsageError when they do not fit."""
     from kale_nb.engines.kfp.target import Cleanup, Target
+    from kale_nb.pipeline.volumes import shortest
     from kale_nb.planning import choose_workspace
 
-    if not args.mount.startswith("/") or args.mount.rstrip("/") == "":
+    mount = shortest(args.mount)
+    if not mount.startswith("/") or mount == "/":
         raise UsageError(f"--mount {args.mount} is no absolute path of a folder")
     workspace, folder = choose_workspace(pipeline.source, args.volume_root)
     target = Target(
         image=args.image,
-        mount=args.mount,
+        mount=mount,
         folder=folder.as_posix(),
         snapshot=not args.no_snapshot,
         cleanup=Cleanup(args.cleanup),

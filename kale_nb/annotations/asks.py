@@ -14,6 +14,7 @@ from kale_nb.annotations import cluster
 from kale_nb.annotations.cluster import BadAsk, Value
 from kale_nb.diagnostics import Diagnostic, Rule, Severity, rule
 from kale_nb.location import Location
+from kale_nb.names import is_kubernetes_name, is_label_value, is_qualified_name, is_text
 from kale_nb.pipeline.durations import parse_duration
 from kale_nb.pipeline.model import Retry, Secret, StepSettings
 
@@ -30,20 +31,19 @@ CONFLICT = rule(
     "KN502",
     "conflicting-settings",
     Severity.ERROR,
-    what="Two marks of one step, or two `%pipeline` lines, give different values to one setting.",
-    why="Which of them counts would depend on the order of the cells.",
+    what="Two marks of one step, two `%pipeline` lines, or two entries of the notebook's metadata give different values to one setting.",
+    why="Which of them counts would depend on their order, and the other would be lost.",
     example="%%step train --image python:3.11\nx = 1\n\n%%step train --image python:3.12\nprint(x)",
     mend="Keep one of the two.",
 )
 
 QUANTITY = re.compile(r"\d+(?:\.\d+)?(?:[eE][+-]?\d+|[numkMGTPE]|[KMGTPE]i)?")
-_RESOURCE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-_KEY = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
-_LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)?")
-_SECRET_PART = re.compile(r"[A-Za-z0-9._-]+")
+_SECRET_KEY = re.compile(r"[A-Za-z0-9._-]+")
 _WORDS = {"enabled": True, "true": True, "yes": True, "on": True, "disabled": False, "false": False, "no": False, "off": False}
 
+VARIABLES = ("env", "secret", "config-map")
+"""Asks for an environment variable; a step has one of a name."""
 PAIRS = {"limit": "RESOURCE", "request": "RESOURCE", "label": "KEY", "annotation": "KEY", "env": "NAME"}
 """Asks with a key and a value, and how their key is called."""
 SINGLES = (
@@ -60,7 +60,7 @@ SINGLES = (
 )
 ALL = (*PAIRS, *SINGLES, "secret", *cluster.KINDS)
 STRUCTURED = ("node-affinity",)
-"""Asks that have no spelling as text: they come from metadata and from the SDK."""
+"""Asks that have no spelling as text: they come from metadata and from the SDK. A toleration has both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +99,17 @@ class Ask:
     spelled: str
     place: Place
 
+    @property
+    def slot(self) -> tuple[str, str]:
+        """What may have one value: asks of one slot that differ contradict each other."""
+        return ("variable" if self.kind in VARIABLES else self.kind, self.key)
+
 
 def read_ask(kind: str, text: str, place: Place, *, separator: str, spelled: str) -> Ask | Diagnostic:
     """Read one setting; `separator` stands between the key and the value of a pair (`:` in tags, `=` in magics)."""
+    if not is_text(text):
+        shown = spelled.encode("ascii", "backslashreplace").decode()
+        return place.report(BAD_VALUE, f"`{shown}` holds half a character, which no file can hold", "write the whole character")
     try:
         found, key, value = _read(kind, text, separator)
     except BadAsk as bad:
@@ -111,13 +119,15 @@ def read_ask(kind: str, text: str, place: Place, *, separator: str, spelled: str
 
 
 def read_structured(kind: str, value: object, place: Place, *, spelled: str) -> Ask | Diagnostic:
-    """Read one setting of `STRUCTURED`."""
+    """Read one setting of `STRUCTURED`, or a toleration in Kubernetes' own form."""
     try:
-        affinity = cluster.read_affinity(value)
+        if kind == "toleration":
+            toleration = cluster.read_toleration(value)
+            return Ask(kind=kind, key=cluster.toleration_slot(toleration), value=toleration, spelled=spelled, place=place)
+        return Ask(kind=kind, key="", value=cluster.read_affinity(value), spelled=spelled, place=place)
     except BadAsk as bad:
         message, hint = bad.args
         return place.report(BAD_VALUE, f"`{spelled}`: {message}", hint)
-    return Ask(kind=kind, key="", value=affinity, spelled=spelled, place=place)
 
 
 def _read(kind: str, text: str, separator: str) -> tuple[str, str, Value]:
@@ -187,12 +197,12 @@ def _split_pair(kind: str, text: str, separator: str) -> tuple[str, str]:
         raise BadAsk(f"the {PAIRS[kind].lower()} is empty", hint)
     if not value and kind not in ("label", "annotation", "env"):
         raise BadAsk(f"`{key}` has no value", hint)
-    form = {"limit": _RESOURCE, "request": _RESOURCE, "env": _ENV_NAME}.get(kind, _KEY)
-    if not form.fullmatch(key):
+    if not (_ENV_NAME.fullmatch(key) if kind == "env" else is_qualified_name(key)):
         raise BadAsk(f"`{key}` cannot be a {PAIRS[kind].lower()}", hint)
     if kind in ("limit", "request"):
+        key = key.lower() if key.lower() in ("cpu", "memory") else key
         value = _quantity(key, value)
-    if kind == "label" and (len(value) > 63 or not _LABEL_VALUE.fullmatch(value)):
+    if kind == "label" and not is_label_value(value):
         raise BadAsk(
             f"Kubernetes takes no label with the value `{value}`", "a label's value has at most 63 letters, digits, `-`, `_`, `.`"
         )
@@ -231,7 +241,7 @@ def _secret(text: str, separator: str) -> Secret:
     if len(parts) != 3 or not all(parts):
         raise BadAsk("a secret needs its name, its key and a variable", f"write {_shape('secret', separator)}")
     secret, key, env = parts
-    if not (_SECRET_PART.fullmatch(secret) and _SECRET_PART.fullmatch(key)):
+    if not (is_kubernetes_name(secret) and _SECRET_KEY.fullmatch(key)):
         raise BadAsk(f"`{secret}:{key}` names no key of a secret", f"write {_shape('secret', separator)}")
     if not _ENV_NAME.fullmatch(env):
         raise BadAsk(f"`{env}` cannot name an environment variable", f"write {_shape('secret', separator)}")
@@ -240,22 +250,30 @@ def _secret(text: str, separator: str) -> Secret:
 
 def merge(step: str, asks: Iterable[Ask], defaults: Iterable[Ask] = ()) -> tuple[StepSettings, tuple[Diagnostic, ...]]:
     """Make the settings of a step; of two asks that differ the first counts, and the second is reported."""
+    chosen, found = choose(f"step {step}", asks)
+    merged = {ask.slot: ask for ask in defaults} | chosen
+    return _settings({(ask.kind, ask.key): ask.value for ask in merged.values()}), found
+
+
+def choose(who: str, asks: Iterable[Ask]) -> tuple[dict[tuple[str, str], Ask], tuple[Diagnostic, ...]]:
+    """Return the first ask of each slot, and a finding for each later one that contradicts it.
+
+    Args:
+        who: is asked, as a message says it.
+    """
     chosen: dict[tuple[str, str], Ask] = {}
     found: list[Diagnostic] = []
     for ask in asks:
-        slot = (ask.kind, ask.key)
-        first = chosen.setdefault(slot, ask)
+        first = chosen.setdefault(ask.slot, ask)
         if first.value != ask.value:
             found.append(
                 ask.place.report(
                     CONFLICT,
-                    f"step {step} is asked for `{first.spelled}` and for `{ask.spelled}`",
+                    f"{who} is asked for `{first.spelled}` and for `{ask.spelled}`",
                     f"keep one; the other stands at {first.place.location}",
                 )
             )
-    merged = {(ask.kind, ask.key): ask.value for ask in defaults}
-    merged.update({slot: ask.value for slot, ask in chosen.items()})
-    return _settings(merged), tuple(found)
+    return chosen, tuple(found)
 
 
 def _settings(values: Mapping[tuple[str, str], Value]) -> StepSettings:

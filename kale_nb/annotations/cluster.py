@@ -9,7 +9,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
+from kale_nb.annotations.spelling import nearest
+from kale_nb.names import is_kubernetes_name, is_label_value, is_qualified_name
 from kale_nb.pipeline.model import ConfigMapKey, Files, Match, NodeAffinity, Secret, Toleration
+from kale_nb.pipeline.volumes import shortest
 
 Value = str | int | float | bool | Secret | ConfigMapKey | Files | Toleration | tuple[NodeAffinity, ...]
 
@@ -33,11 +36,8 @@ KINDS = tuple(SHAPES)
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _POLICIES = ("Always", "IfNotPresent", "Never")
 _OPERATORS = {"In": True, "NotIn": True, "Exists": False, "DoesNotExist": False, "Gt": True, "Lt": True}
-_OBJECT = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 _FILE_KEY = re.compile(r"[A-Za-z0-9._-]+")
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-_LABEL_KEY = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-_LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
 
 
 def read(kind: str, text: str, separator: str) -> tuple[str, Value]:
@@ -47,28 +47,29 @@ def read(kind: str, text: str, separator: str) -> tuple[str, Value]:
     match kind:
         case "config-map":
             name, key, env = _parts(kind, text, separator, 3)
-            if not (_OBJECT.fullmatch(name) and _FILE_KEY.fullmatch(key)):
+            if not (is_kubernetes_name(name) and _FILE_KEY.fullmatch(key)):
                 raise _bad(kind, separator, f"`{name}:{key}` names no key of a config map")
             if not _ENV.fullmatch(env):
                 raise _bad(kind, separator, f"`{env}` cannot name an environment variable")
             return env, ConfigMapKey(config_map=name, key=key, env=env)
         case "secret-files" | "config-map-files":
             name, path = _parts(kind, text, separator, 2)
-            if not _OBJECT.fullmatch(name):
+            if not is_kubernetes_name(name):
                 raise _bad(kind, separator, f"`{name}` cannot be the name of a {_spoken(kind)}")
-            if not path.startswith("/") or path == "/":
+            place = shortest(path)
+            if not place.startswith("/") or place == "/":
                 raise _bad(kind, separator, f"`{path}` is no absolute path of a folder")
-            return path.rstrip("/"), Files(name=name, path=path.rstrip("/"))
+            return place, Files(name=name, path=place)
         case "node-selector":
             key, _, value = text.partition("=" if separator == "=" and "=" in text else ":")
-            if not (_LABEL_KEY.fullmatch(key) and _LABEL_VALUE.fullmatch(value)) or key == text:
+            if not (is_qualified_name(key) and is_label_value(value)) or key == text:
                 raise _bad(kind, separator, f"`{text}` is no label of a node")
             return key, value
         case "toleration":
             toleration = _toleration(kind, text, separator)
-            return f"{toleration.key}:{toleration.effect}", toleration
+            return toleration_slot(toleration), toleration
         case "pull-secret":
-            if not _OBJECT.fullmatch(text):
+            if not is_kubernetes_name(text):
                 raise _bad(kind, separator, f"`{text}` cannot be the name of a secret")
             return text, text
         case "pull-policy":
@@ -86,7 +87,7 @@ def _toleration(kind: str, text: str, separator: str) -> Toleration:
     taint, _, rest = text.partition(":")
     key, equals, value = taint.partition("=")
     effect, colon, seconds = rest.partition(":")
-    if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
+    if not is_qualified_name(key) or not is_label_value(value):
         raise _bad(kind, separator, f"`{taint}` is no taint")
     if effect and effect not in _EFFECTS:
         raise _bad(kind, separator, f"the effect is {', '.join(_EFFECTS[:-1])} or {_EFFECTS[-1]}, not `{effect}`")
@@ -141,28 +142,80 @@ def _affinity(term: object, hint: str) -> NodeAffinity:
 def _match(raw: object, hint: str) -> Match:
     if not isinstance(raw, Mapping) or not set(raw) <= {"key", "operator", "values"} or not isinstance(raw.get("key"), str):
         raise BadAsk("a match has `key`, `operator` and `values`", hint)
-    operator, values = raw.get("operator", "In"), raw.get("values", ())
-    if operator not in _OPERATORS:
+    key, operator, values = raw["key"], raw.get("operator", "In"), raw.get("values", ())
+    if not isinstance(operator, str) or operator not in _OPERATORS:
         raise BadAsk(f"the operator is one of {', '.join(_OPERATORS)}, not {operator!r}", hint)
+    if not is_qualified_name(key):
+        raise BadAsk(f"`{key}` is no key of a node's label", hint)
     if not isinstance(values, list | tuple) or bool(values) is not _OPERATORS[operator]:
         wanted = "a list of values" if _OPERATORS[operator] else "no values"
         raise BadAsk(f"{operator} takes {wanted}", hint)
-    return Match(key=raw["key"], operator=operator, values=tuple(str(v) for v in values))
+    if not all(_is_word(value) and is_label_value(str(value)) for value in values):
+        raise BadAsk(f"{', '.join(map(repr, values))}: no label of a node has such a value", hint)
+    if operator in ("Gt", "Lt") and not (len(values) == 1 and re.fullmatch(r"\d{1,18}", str(values[0]), re.ASCII)):
+        raise BadAsk(
+            f"{operator} takes one whole number", f'write `{{"key": "cores", "operator": "{operator}", "values": ["8"]}}`'
+        )
+    return Match(key=key, operator=operator, values=tuple(str(v) for v in values))
 
 
 T = TypeVar("T")
+_TOLERATION_KEYS = ("key", "operator", "value", "effect", "tolerationSeconds")
 
 
-def toleration_text(raw: Mapping[str, Any]) -> str:
-    """Return a toleration in Kubernetes' own form (`key`, `operator`, `value`, `effect`, `tolerationSeconds`) as a tag has it.
+def read_toleration(raw: object) -> Toleration:
+    """Read a toleration in Kubernetes' own form, where what is null is absent. BadAsk when Kubernetes would not take it.
 
-    >>> toleration_text({"key": "gpu", "operator": "Exists", "effect": "NoSchedule"})
-    'gpu:NoSchedule'
+    >>> read_toleration({"key": "gpu", "operator": "Exists", "effect": "NoSchedule", "value": None})
+    Toleration(key='gpu', value=None, effect='NoSchedule', seconds=None)
     """
-    value = f"={raw['value']}" if "value" in raw else ""
-    seconds = f":{raw['tolerationSeconds']}" if "tolerationSeconds" in raw else ""
-    effect = f":{raw['effect']}" if raw.get("effect") else ""
-    return f"{raw.get('key', '')}{value}{effect}{seconds}"
+    hint = 'write `{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}` or `{"key": "gpu", "operator": "Equal", "value": "yes"}`'
+    if not isinstance(raw, Mapping):
+        raise BadAsk("a toleration is an object", hint)
+    for name in raw:
+        if name not in _TOLERATION_KEYS:
+            near = nearest(str(name), _TOLERATION_KEYS)
+            raise BadAsk(f"`{name}` is no key of a toleration", f"did you mean `{near}`?" if near else hint)
+    given = {name: value for name, value in raw.items() if value is not None}
+    key, value, effect = given.get("key", ""), given.get("value"), given.get("effect", "")
+    operator = given.get("operator") or "Equal"
+    if not isinstance(key, str) or (key and not is_qualified_name(key)):
+        raise BadAsk(f"{key!r} is no key of a taint", hint)
+    if operator not in ("Equal", "Exists"):
+        raise BadAsk(f"the operator is Exists or Equal, not {operator!r}", hint)
+    if operator == "Exists" and value not in (None, ""):
+        raise BadAsk("Exists takes no value", "leave `value` out, or write the operator Equal")
+    if operator == "Equal" and not key:
+        raise BadAsk("there is no key, which only the operator Exists does without", hint)
+    if value is not None and not (_is_word(value) and is_label_value(str(value))):
+        raise BadAsk(f"{value!r} is no value of a taint", hint)
+    if effect not in ("", *_EFFECTS):
+        raise BadAsk(f"the effect is {', '.join(_EFFECTS[:-1])} or {_EFFECTS[-1]}, not {effect!r}", hint)
+    return Toleration(
+        key=key,
+        value=None if operator == "Exists" else str("" if value is None else value),
+        effect=effect,
+        seconds=_toleration_seconds(given.get("tolerationSeconds"), effect),
+    )
+
+
+def _toleration_seconds(value: object, effect: str) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not re.fullmatch(r"\d{1,18}", str(value), re.ASCII) or effect != "NoExecute":
+        hint = "write a whole number such as `60`, with the effect NoExecute"
+        raise BadAsk(f"`tolerationSeconds` cannot be {value!r} with the effect {effect or 'of every taint'}", hint)
+    return int(str(value))
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def toleration_slot(toleration: Toleration) -> str:
+    """Return what tells a toleration from others that a pod may have beside it: all but how long it lasts."""
+    value = "" if toleration.value is None else f"={toleration.value}"
+    return f"{toleration.key}{value}:{toleration.effect}"
 
 
 def settings(values: Mapping[tuple[str, str], Value]) -> dict[str, Any]:

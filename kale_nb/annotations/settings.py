@@ -2,7 +2,8 @@
 
 Every key that Kale 0.x, 1 and 2 wrote is known here. Those that we have no use for give a warning that says what the key did and what
 to do now; keys that nobody wrote give a warning with the nearest known one. A value of the wrong type is a warning too, never a crash:
-an old notebook must load. `%pipeline` counts above the metadata.
+an old notebook must load. What contradicts itself is an error, for the notebook would run without one of the two. `%pipeline` counts
+above the metadata.
 """
 
 from __future__ import annotations
@@ -11,14 +12,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kale_nb.annotations.asks import ALL, CONFLICT, QUANTITY, STRUCTURED, Ask, Place, merge, read_ask, read_structured
-from kale_nb.annotations.cluster import toleration_text
+from kale_nb.annotations.asks import (
+    ALL,
+    BAD_VALUE,
+    CONFLICT,
+    QUANTITY,
+    STRUCTURED,
+    Ask,
+    Place,
+    choose,
+    merge,
+    read_ask,
+    read_structured,
+)
 from kale_nb.annotations.marks import PipelineMarks
 from kale_nb.annotations.spelling import nearest
-from kale_nb.annotations.volumes import ACCESS, KINDS, SHAPES, read_volume
+from kale_nb.annotations.volumes import ACCESS, KINDS, SHAPES, UNCLONED, leads_out, read_volume
 from kale_nb.diagnostics import Diagnostic, Severity, rule
 from kale_nb.location import Location
+from kale_nb.names import is_qualified_name, is_text
 from kale_nb.pipeline.model import MarshalVolume, Volume
+from kale_nb.pipeline.volumes import shortest, told_alike, variable
 from kale_nb.source.cells import Source
 
 UNKNOWN_KEY = rule(
@@ -34,7 +48,7 @@ UNUSED_KEY = rule(
     "KN504",
     "unused-setting",
     Severity.WARNING,
-    what="The notebook's metadata asks for something of Kale's that has no meaning here.",
+    what="The notebook's metadata, or `%pipeline`, asks for something that has no meaning here or has none without something else.",
     why="The notebook runs, but without it.",
     example='# notebook metadata: {"kubeflow_notebook": {"katib_run": true}}\n\n%%step load\nx = 1',
     mend="Do what the message says, then remove the key.",
@@ -44,7 +58,7 @@ BAD_METADATA = rule(
     "bad-metadata",
     Severity.WARNING,
     what="A notebook-level setting has a value of the wrong kind.",
-    why="It is ignored.",
+    why="It is ignored. Half of a surrogate pair is an error: no file can hold it.",
     example='# notebook metadata: {"kubeflow_notebook": {"pipeline_name": 3}}\n\n%%step load\nx = 1',
     mend="Give the value as the message says.",
 )
@@ -154,6 +168,9 @@ class _Reader:
             near = nearest(key, (*_USED, *_UNUSED))
             hint = f"did you mean `{near}`?" if near else "remove it from the notebook's metadata"
             self.found.append(self.place.report(UNKNOWN_KEY, f"`{key}` in `metadata.{KEY}` is unknown and ignored", hint))
+        elif not _holds_text(value):
+            message = f"`{key}` holds half a character, which no file can hold: {_short(value)}"
+            self.found.append(self.place.report(BAD_METADATA, message, "write the whole character", Severity.ERROR))
         elif value is not None and value != "":
             self.known(key, value)
 
@@ -171,11 +188,12 @@ class _Reader:
             case "experiment", str():
                 self.ask("experiment", value, key)
             case "experiment", dict():
-                pass
+                if value.get("name") not in (None, ""):
+                    self.bad("experiment.name", value["name"])
             case "marshal_volume", bool():
                 self.ask("marshal_enabled", value, key)
             case "marshal_path", str():
-                self.ask("marshal_path", value, key)
+                self.ask("marshal_path", shortest(value.strip()), key)
             case "marshal_volume_size", str() | int() if not isinstance(value, bool) and QUANTITY.fullmatch(str(value)):
                 self.ask("marshal_size", str(value), key)
             case (("autosnapshot" | "snapshot_volumes"), bool()):
@@ -228,19 +246,28 @@ class _Reader:
         for key, entry in value.items():
             head = _SINGULAR.get(str(key), str(key).replace("_", "-"))
             if head in STRUCTURED:
-                ask = read_structured(head, entry, self.place, spelled=f"steps_defaults: {key}")
-                if isinstance(ask, Diagnostic):
-                    self.found.append(ask)
-                else:
-                    self.ask("default", ask, "steps_defaults")
+                self.structured(head, entry, f"steps_defaults: {key}")
             elif isinstance(entry, list):
                 for item in entry:
-                    self.default(f"{head}:{toleration_text(item) if isinstance(item, Mapping) else item}")
+                    if head == "toleration" and isinstance(item, Mapping):
+                        self.structured(head, item, f"{key}: {_short(item)}")
+                    else:
+                        self.default(f"{head}:{item}")
             elif isinstance(entry, Mapping):
                 for name, inner in entry.items():
-                    self.default(f"{head}:{name}:{inner}")
-            else:
+                    if isinstance(inner, Mapping | list):
+                        self.bad(f"steps_defaults.{key}.{name}", inner)
+                    elif inner is not None:
+                        self.default(f"{head}:{name}:{inner}")
+            elif entry is not None:
                 self.default(f"{head}:{_word(entry)}")
+
+    def structured(self, head: str, value: object, spelled: str) -> None:
+        ask = read_structured(head, value, self.place, spelled=spelled)
+        if isinstance(ask, Diagnostic):
+            self.found.append(ask)
+        else:
+            self.ask("default", ask, "steps_defaults")
 
     def volume(self, raw: Any, index: int) -> None:
         key = f"volumes[{index}]"
@@ -266,22 +293,75 @@ class _Reader:
                 hint = f"did you mean `{near}`?" if near else f"remove `{other}`"
                 self.found.append(self.place.report(UNKNOWN_KEY, f"`{key}.{other}` is unknown and ignored", hint))
         kind = raw.get("type", "new_pvc")
-        if kind not in KINDS:
+        if not (isinstance(kind, str) and kind in KINDS):
             self.bad(f"{key}.type", kind)
+        kind = KINDS.get(str(kind), "new")
+        texts = self.volume_texts(raw, key)
+        if leads_out(texts.get("sub_path", "")):
+            message = f"`{key}.sub_path`: the folder `{texts['sub_path']}` is not in the volume"
+            self.found.append(
+                self.place.report(BAD_VALUE, message, "name a folder by its path from the volume's root, without `..`")
+            )
         self.ask(
             "volume",
             Volume(
                 name=name,
-                mount_point=mount,
-                size=_size(raw.get("size"), raw.get("size_type")),
-                kind=KINDS.get(str(kind), "new"),
-                snapshot=raw.get("snapshot") is True,
-                read_only=raw.get("read_only") is True,
-                annotations=_pairs(raw.get("annotations")),
-                **self.volume_texts(raw, key),
+                mount_point=shortest(mount),
+                size=self.volume_size(raw, key),
+                kind=kind,
+                snapshot=self.volume_snapshot(raw, key, kind),
+                read_only=self.volume_truth(raw, key, "read_only"),
+                annotations=self.volume_annotations(raw, key),
+                **texts,
             ),
             key,
         )
+
+    def volume_truth(self, raw: Mapping[str, Any], key: str, name: str) -> bool:
+        value = raw.get(name)
+        if not (value is None or value == "" or isinstance(value, bool)):
+            self.bad(f"{key}.{name}", value)
+        return value is True
+
+    def volume_snapshot(self, raw: Mapping[str, Any], key: str, kind: str) -> bool:
+        """Read whether a clone is meant, and tell of what Kale's snapshots were for and ours are not."""
+        cloned = self.volume_truth(raw, key, "snapshot")
+        name = raw.get("snapshot_name")
+        if cloned and kind in UNCLONED:
+            message = f"`{key}.snapshot` is not used: {UNCLONED[kind]}"
+            self.found.append(self.place.report(UNUSED_KEY, message, "remove it; a clone of a claim is `type: clone`"))
+        if name not in (None, "") and not (kind == "snap" and name == raw.get("name")):
+            message = f"`{key}.snapshot_name` is not used: snapshots get names of their own"
+            self.found.append(
+                self.place.report(UNUSED_KEY, message, "remove it; a snapshot that exists is `type: snap` and its name")
+            )
+        return cloned and kind not in UNCLONED
+
+    def volume_size(self, raw: Mapping[str, Any], key: str) -> str | None:
+        size, unit = raw.get("size"), raw.get("size_type")
+        if size is None or size == "":
+            return None
+        if isinstance(size, bool) or not isinstance(size, int | float | str):
+            self.bad(f"{key}.size", size)
+            return None
+        if not (unit is None or isinstance(unit, str)):
+            self.bad(f"{key}.size_type", unit)
+        suffix = unit if isinstance(unit, str) and str(size).replace(".", "", 1).isdigit() else ""
+        return f"{size}{suffix}"
+
+    def volume_annotations(self, raw: Mapping[str, Any], key: str) -> dict[str, str]:
+        """Read annotations as an object, or as Kale's panel wrote them: objects with `key` and `value`, of which some may be blank."""
+        given = raw.get("annotations")
+        if isinstance(given, list) and all(isinstance(entry, Mapping) for entry in given):
+            given = {entry["key"]: entry.get("value", "") for entry in given if entry.get("key")}
+        if not isinstance(given, Mapping):
+            if given not in (None, ""):
+                self.bad(f"{key}.annotations", given)
+            return {}
+        for name, value in given.items():
+            if not (is_qualified_name(str(name)) and isinstance(value, str | int | float)):
+                self.bad(f"{key}.annotations", {name: value})
+        return {str(k): str(v) for k, v in given.items() if is_qualified_name(str(k)) and isinstance(v, str | int | float)}
 
     def volume_texts(self, raw: Mapping[str, Any], key: str) -> dict[str, str]:
         """Read the properties of a volume that are texts; several access modes, as Kale wrote them, are the first."""
@@ -313,20 +393,12 @@ def _word(value: object) -> str:
     return {True: "enabled", False: "disabled"}[value] if isinstance(value, bool) else str(value)
 
 
-def _size(size: object, unit: object) -> str | None:
-    if isinstance(size, bool) or not isinstance(size, int | float | str) or size == "":
-        return None
-    suffix = unit if isinstance(unit, str) and str(size).replace(".", "", 1).isdigit() else ""
-    return f"{size}{suffix}"
-
-
-def _pairs(raw: object) -> dict[str, str]:
-    if isinstance(raw, Mapping):
-        return {str(k): str(v) for k, v in raw.items()}
-    if isinstance(raw, list):
-        entries = [entry for entry in raw if isinstance(entry, Mapping) and entry.get("key")]
-        return {str(entry["key"]): str(entry.get("value", "")) for entry in entries}
-    return {}
+def _holds_text(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(_holds_text(each) for pair in value.items() for each in pair)
+    if isinstance(value, list):
+        return all(map(_holds_text, value))
+    return not isinstance(value, str) or is_text(value)
 
 
 def combine(
@@ -335,27 +407,16 @@ def combine(
     """Make the notebook-level settings: marks, the asks that every step starts from, and conflicts between `%pipeline` lines."""
     chosen: dict[str, str | bool] = {}
     volumes: dict[str, Volume] = {}
+    metadata, magics = tuple(metadata), tuple(magics)
+    found = [*_contradictions(ask for ask in metadata if isinstance(ask.value, Volume)), *_contradictions(magics)]
     defaults: list[Ask] = []
-    found: list[Diagnostic] = []
-    for ask in metadata:
-        _take(ask, chosen, volumes, defaults)
-    seen: dict[str, PipelineAsk] = {}
-    for ask in magics:
-        slot = f"volume {ask.value.name}" if isinstance(ask.value, Volume) else ask.field
-        if isinstance(ask.value, Ask):
-            slot = f"default {ask.value.kind} {ask.value.key}"
-        first = seen.setdefault(slot, ask)
-        before, now = (a.value.value if isinstance(a.value, Ask) else a.value for a in (first, ask))
-        if before != now:
-            found.append(
-                ask.place.report(
-                    CONFLICT,
-                    f"the notebook is asked for `{first.spelled}` and for `{ask.spelled}`",
-                    f"keep one; the other stands at {first.place.location}",
-                )
-            )
-            continue
-        _take(ask, chosen, volumes, defaults)
+    for asks in (metadata, magics):
+        chosen_defaults, contradictions = choose("the notebook", (ask.value for ask in asks if isinstance(ask.value, Ask)))
+        defaults += chosen_defaults.values()
+        found += contradictions
+        for ask in asks:
+            _take(ask, chosen, volumes)
+    found += _unused(chosen, (*metadata, *magics))
     settings, _ = merge("", (), defaults)
     marks = PipelineMarks(
         name=_chosen_text(chosen, "name"),
@@ -375,12 +436,55 @@ def combine(
     return marks, tuple(defaults), tuple(found)
 
 
-def _take(ask: PipelineAsk, chosen: dict[str, str | bool], volumes: dict[str, Volume], defaults: list[Ask]) -> None:
+def _contradictions(asks: Iterable[PipelineAsk]) -> list[Diagnostic]:
+    """Report those that give another value to what was asked for before; settings of steps are looked at elsewhere."""
+    seen: dict[str, PipelineAsk] = {}
+    found: list[Diagnostic] = []
+    for ask in asks:
+        if isinstance(ask.value, Ask):
+            continue
+        slot = f"volume {ask.value.name}" if isinstance(ask.value, Volume) else ask.field
+        first = seen.setdefault(slot, ask)
+        if first.value == ask.value:
+            continue
+        if isinstance(ask.value, Volume) and isinstance(first.value, Volume):
+            places = f"at `{first.value.mount_point}` and at `{ask.value.mount_point}`"
+            message = f"the volume `{ask.value.name}` is asked for twice, {places}; no step can see one volume at two places"
+            hint = "mount it once, without `sub_path`, and use the folders in it"
+        else:
+            message = f"the notebook is asked for `{first.spelled}` and for `{ask.spelled}`"
+            hint = f"keep one; the other stands at {first.place.location}"
+        found.append(ask.place.report(CONFLICT, message, hint))
+    return found
+
+
+def _unused(chosen: Mapping[str, str | bool], asks: Iterable[PipelineAsk]) -> list[Diagnostic]:
+    """Report what cannot be told to steps, and a place for a marshal volume that nobody asked for. Where it was said that there is none,
+    the place is idle: Kale's panel leaves it standing."""
+    asks = tuple(asks)
+    found: list[Diagnostic] = []
+    by_name = {ask.value.name: ask.place for ask in asks if isinstance(ask.value, Volume)}
+    alike = told_alike(by_name)
+    if alike is not None:
+        message = f"steps would be told where the volumes `{alike[0]}` and `{alike[1]}` are by one variable, {variable(alike[0])}"
+        found.append(by_name[alike[1]].report(CONFLICT, message, "rename one of them"))
+    if not {"marshal_enabled", "marshal_size"} & set(chosen):
+        found += [
+            ask.place.report(
+                UNUSED_KEY, f"`{ask.spelled}` is not used: there is no marshal volume", "ask for one: `marshal_volume`"
+            )
+            for ask in asks
+            if ask.field == "marshal_path"
+        ]
+    return found
+
+
+def _take(ask: PipelineAsk, chosen: dict[str, str | bool], volumes: dict[str, Volume]) -> None:
     match ask.value:
         case Volume():
             volumes[ask.value.name] = ask.value
         case Ask():
-            defaults.append(ask.value)
+            pass
         case _ if ask.field == "experiment" and ask.spelled.startswith("experiment:"):
             chosen.setdefault("experiment", ask.value)
         case _:

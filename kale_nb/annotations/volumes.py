@@ -7,18 +7,30 @@ from pathlib import PurePosixPath
 
 from kale_nb.annotations.asks import QUANTITY
 from kale_nb.pipeline.model import Volume
+from kale_nb.pipeline.volumes import shortest
 
 KINDS = {"pv": "pv", "pvc": "pvc", "new_pvc": "new", "new": "new", "clone": "clone", "snap": "snap"}
 ACCESS = {"rwo": "ReadWriteOnce", "rwm": "ReadWriteMany", "rwx": "ReadWriteMany", "rom": "ReadOnlyMany", "rox": "ReadOnlyMany"}
 """Access modes as Kale's JupyterLab panel and others shorten them."""
 _KEYS = ("name", "mount", "size", "type", "snapshot", "read-only", "source", "sub-path", "storage-class", "access-mode")
 _TRUTH = {"true": True, "yes": True, "on": True, "enabled": True, "false": False, "no": False, "off": False, "disabled": False}
+UNCLONED = {"new": "a new volume begins empty", "pv": "a persistent volume is mounted as it is"}
+"""Kinds of volumes of which no clone is made, and why."""
 SHAPES = "write `--volume ./data:/data`, `--volume ./data:/data:ro` or `--volume scratch:/scratch:5Gi`"
 
 
 def truth(text: str) -> bool | None:
     """Read a yes or no."""
     return _TRUTH.get(text.strip().lower())
+
+
+def leads_out(sub_path: str) -> bool:
+    """Tell whether a folder in a volume is spelled with `..`, which Kubernetes does not take and which may lead out of the volume.
+
+    >>> leads_out("../other"), leads_out("a..b/c")
+    (True, False)
+    """
+    return ".." in sub_path.split("/")
 
 
 def is_folder(text: str) -> bool:
@@ -62,13 +74,21 @@ def read_volume(text: str) -> Volume | str:
         return f"`{fields['size']}` is no size"
     if fields.get("type", "new") not in KINDS:
         return f"`{fields['type']}` is no type of volume ({', '.join(KINDS)})"
+    unclear = next((key for key in ("snapshot", "read-only") if key in fields and truth(fields[key]) is None), None)
+    if unclear is not None:
+        return f"`{unclear}` is yes or no, not `{fields[unclear]}`"
+    kind, cloned = KINDS[fields.get("type", "new")], truth(fields.get("snapshot", "no")) is True
+    if cloned and kind in UNCLONED:
+        return f"`snapshot` has no meaning for it: {UNCLONED[kind]}"
+    if leads_out(fields.get("sub-path", "")):
+        return f"the folder `{fields['sub-path']}` is not in the volume"
     access = fields.get("access-mode")
     return Volume(
         name=fields["name"],
-        mount_point=fields["mount"],
+        mount_point=shortest(fields["mount"]),
         size=fields.get("size"),
-        kind=KINDS[fields.get("type", "new")],
-        snapshot=truth(fields.get("snapshot", "no")) is True,
+        kind=kind,
+        snapshot=cloned,
         read_only=truth(fields.get("read-only", "no")) is True,
         source=fields.get("source") or None,
         sub_path=fields.get("sub-path") or None,

@@ -13,7 +13,7 @@ from os.path import normpath
 from pathlib import Path
 
 from kale_nb.errors import UsageError
-from kale_nb.names import StepName
+from kale_nb.names import StepName, kubernetes_name
 from kale_nb.pipeline.model import MarshalVolume, Pipeline, Step, Volume
 
 WORKSPACE = "workspace"
@@ -91,7 +91,8 @@ def merged(volumes: Iterable[Volume], more: Iterable[Volume], folders: Mapping[s
         folders: a volume's folder on this machine, by its name.
 
     Raises:
-        UsageError: a folder for a volume that there is not, a name of ours, two volumes of one name among the others, or two at one place.
+        UsageError: a folder for a volume that there is not, a name of ours, two volumes of one name among the others, two at one place, or
+            two that one variable would tell of.
     """
     more = tuple(more)
     _refuse_one_name_twice(more)
@@ -110,6 +111,12 @@ def merged(volumes: Iterable[Volume], more: Iterable[Volume], folders: Mapping[s
         other = places.setdefault(normpath(volume.mount_point), name)
         if other != name:
             raise UsageError(f"the volumes {other} and {name} are both to be seen at {volume.mount_point}")
+    alike = told_alike(named)
+    if alike is not None:
+        raise UsageError(
+            f"the volumes {alike[0]} and {alike[1]} would both be told by the variable {variable(alike[0])}",
+            hint="rename one of them",
+        )
     return tuple(named.values())
 
 
@@ -127,12 +134,32 @@ def _refuse_one_name_twice(volumes: Iterable[Volume]) -> None:
 
 
 def variable(name: str) -> str:
-    """Return the environment variable that tells a step where a data volume is.
+    """Return the environment variable that tells a step where a data volume is: ASCII, for Kubernetes takes no other.
 
-    >>> variable("training-data")
-    'KALE_DATA_TRAINING_DATA'
+    >>> variable("training-data"), variable("größe")
+    ('KALE_DATA_TRAINING_DATA', 'KALE_DATA_GROSSE')
     """
-    return "KALE_DATA_" + re.sub(r"\W", "_", name).upper()
+    spelled = name if name.isascii() else kubernetes_name(name)
+    return "KALE_DATA_" + re.sub(r"\W", "_", spelled).upper()
+
+
+def told_alike(names: Iterable[str]) -> tuple[str, str] | None:
+    """Return two names of volumes that steps would be told by one variable.
+
+    >>> told_alike(["a-b", "c", "a.b"])
+    ('a-b', 'a.b')
+    """
+    seen: dict[str, str] = {}
+    return next(((first, name) for name in names if (first := seen.setdefault(variable(name), name)) != name), None)
+
+
+def shortest(path: str) -> str:
+    """Return an absolute path as short as it can be written, so that two spellings of one place are equal; another path as it is.
+
+    >>> shortest("//home/x/../jovyan/"), shortest("data/")
+    ('/home/jovyan', 'data/')
+    """
+    return "/" + normpath(path).lstrip("/") if path.startswith("/") else path
 
 
 _FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18} | {

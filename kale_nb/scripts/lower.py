@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from kale_nb.annotations.asks import STRUCTURED, Ask, Place, merge, read_ask, read_structured
-from kale_nb.annotations.cluster import toleration_text
+from kale_nb.annotations.asks import STRUCTURED, Ask, Place, choose, merge, read_ask, read_structured
 from kale_nb.annotations.marks import PipelineMarks
-from kale_nb.annotations.settings import KEY, combine, read_metadata
+from kale_nb.annotations.settings import KEY, UNUSED_KEY, combine, read_metadata
 from kale_nb.annotations.volumes import read_volume
 from kale_nb.diagnostics import RULES, Diagnostic, has_errors
 from kale_nb.names import StepName, VarName, is_step_name
@@ -136,12 +135,11 @@ def _asks(settings: Mapping[str, Any], spot: Spot) -> tuple[list[Ask], list[Diag
     asks: list[Ask] = []
     found: list[Diagnostic] = []
     for key, value in settings.items():
+        structured = [value] if _KINDS.get(key) in STRUCTURED else _tolerations(key, value)
+        made = [read_structured(_KINDS[key], one, place, spelled=f"{key}={one!r}") for one in structured]
+        asks += [ask for ask in made if isinstance(ask, Ask)]
+        found += [_say("KN604", spot, ask.message, ask.hint) for ask in made if not isinstance(ask, Ask)]
         if _KINDS.get(key) in STRUCTURED:
-            structured = read_structured(_KINDS[key], value, place, spelled=key)
-            if isinstance(structured, Ask):
-                asks.append(structured)
-            else:
-                found.append(_say("KN604", spot, structured.message, structured.hint))
             continue
         for kind, text, spelled in _words(key, value):
             ask = read_ask(kind, text, place, separator="=", spelled=spelled) if kind else None
@@ -153,6 +151,13 @@ def _asks(settings: Mapping[str, Any], spot: Spot) -> tuple[list[Ask], list[Diag
     return asks, found
 
 
+def _tolerations(key: str, value: Any) -> list[Any]:
+    """Return the tolerations that are written as Kubernetes has them."""
+    return (
+        [item for item in value if isinstance(item, Mapping)] if key == "tolerations" and isinstance(value, list | tuple) else []
+    )
+
+
 def _words(key: str, value: Any) -> Iterable[tuple[str, str, str]]:
     """One setting as `kind, text, spelled`; an empty kind with what is wrong as its text."""
     spelled = f"{key}={value!r}"
@@ -161,19 +166,23 @@ def _words(key: str, value: Any) -> Iterable[tuple[str, str, str]]:
             yield "", "it takes a dict of names and values", spelled
             return
         for name, inner in value.items():
-            yield _KINDS[key], f"{name}={inner}", f"{key}={{{name!r}: {inner!r}}}"
+            told = f"{key}={{{name!r}: {inner!r}}}"
+            if inner is None or isinstance(inner, Mapping | list | tuple):
+                yield "", f"it cannot be {inner!r}", told
+            else:
+                yield _KINDS[key], f"{name}={inner}", told
     elif key in _LISTS:
         if isinstance(value, str) or not isinstance(value, list | tuple):
             yield "", "it takes a list", spelled
             return
         for item in value:
-            text = toleration_text(item) if isinstance(item, Mapping) else str(item)
-            yield _KINDS[key], text, f"{key}=[{item!r}]"
+            if not (key == "tolerations" and isinstance(item, Mapping)):
+                yield _KINDS[key], str(item), f"{key}=[{item!r}]"
     elif key == "secrets":
         items = value.items() if isinstance(value, Mapping) else [(None, v) for v in value] if isinstance(value, list) else None
         for name, inner in items if items is not None else [(None, value)]:
             text = ":".join(map(str, inner)) if isinstance(inner, list) else str(inner)
-            yield "secret", f"{text}:{name}" if name else text, spelled
+            yield "secret", f"{text}:{name}" if name else text, f"{key}=[{inner!r}]" if items is not None else spelled
     elif key == "cache":
         if isinstance(value, bool):
             yield "cache", "enabled" if value else "disabled", spelled
@@ -229,11 +238,16 @@ def _pipeline_marks(script: Script) -> tuple[PipelineMarks, tuple[Ask, ...], lis
     marks, _, conflicts = combine(asks, ())
     for problem in (*problems, *conflicts):
         message = problem.message.replace("; it is ignored", "").replace(" and ignored", "")
-        found.append(_say("KN604", script.marked, f"@pipeline: {message}", "correct the argument"))
+        level = problem.level if problem.rule is UNUSED_KEY else None
+        found.append(replace(_say("KN604", script.marked, f"@pipeline: {message}", "correct the argument"), severity=level))
     defaults: dict[str, Any] = {k: settings[k] for k in ("timeout", "cache") if k in settings}
     given = settings.get("steps_defaults") or {}
     if isinstance(given, Mapping):
         unknown = [k for k in given if k not in (*_KINDS, "secrets")]
+        twice = [k for k in given if k in defaults and defaults[k] != given[k]]
+        found += [
+            _say("KN604", script.marked, f"@pipeline: `{k}` is given, and another in `steps_defaults`", "keep one") for k in twice
+        ]
         defaults |= {k: v for k, v in given.items() if k not in unknown}
         found += [_say("KN604", script.marked, f"steps_defaults: a step has no setting `{k}`", _nearest(k)) for k in unknown]
         step_asks, problems_of_steps = _asks(defaults, script.marked)
@@ -244,8 +258,9 @@ def _pipeline_marks(script: Script) -> tuple[PipelineMarks, tuple[Ask, ...], lis
         )
         step_asks += [a.value for a in more if isinstance(a.value, Ask)]
         found += [_say("KN604", script.marked, f"@pipeline: {p.message}", p.hint) for p in tag_problems]
-    found += problems_of_steps
-    return marks, tuple(step_asks), found
+    chosen, conflicts = choose("each step", step_asks)
+    found += [*problems_of_steps, *(_say("KN604", script.marked, f"@pipeline: {c.message}", "keep one") for c in conflicts)]
+    return marks, tuple(chosen.values()), found
 
 
 def _nearest(word: str) -> str | None:

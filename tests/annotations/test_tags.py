@@ -260,3 +260,56 @@ def test_a_bad_tag_does_not_hide_the_good_ones() -> None:
     marked, _ = marks(("x", "step:a", "limit:cpu", "limit:memory:1Gi", "prev:b"))
     assert marked.steps[0].settings.limits == {"memory": "1Gi"}
     assert [a.name for a in marked.steps[0].after] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("env:A:1", "secret:db:password:A"),
+        ("env:A:1", "config-map:conf:mode:A"),
+        ("secret:db:password:A", "config-map:conf:mode:A"),
+        ("limit:cpu:1", "limit:CPU:2"),
+        ("toleration:a=b:NoExecute:1", "toleration:a=b:NoExecute:2"),
+    ],
+)
+def test_one_thing_asked_for_in_two_ways_is_a_conflict(one: str, other: str) -> None:
+    rejects("KN502", "[cell 1]", ("x", "step:a", one, other))
+
+
+def test_tolerations_that_differ_in_their_value_are_two() -> None:
+    found = settings_of("toleration:a=b:NoSchedule", "toleration:a=c:NoSchedule", "toleration:a:NoSchedule").tolerations
+    assert [t.value for t in found] == ["b", "c", None]
+    magic = clean("%%step a --toleration a=b:NoSchedule --toleration a=c:NoSchedule\nx = 1").steps[0].settings
+    assert [t.value for t in magic.tolerations] == ["b", "c"]
+
+
+def test_cpu_in_capitals_is_cpu() -> None:
+    assert settings_of("limit:CPU:2", "request:Memory:1Gi").limits == {"cpu": "2"}
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        f"label:{'a' * 64}:b",
+        f"label:a:{'b' * 64}",
+        f"label:{'a.' * 127}b/c:d",
+        "label:Example.org/a:b",
+        "label:a/b/c:d",
+        f"annotation:{'a' * 64}:b",
+        "limit:a/b/c:1",
+        "secret:My_Secret:key:A",
+        "secret:a..b:key:A",
+        "config-map:a..b:key:A",
+        "pull-secret:a.-b",
+        "secret-files:certs:/a/..",
+        "run-as-user:-5",
+        "env:A:\ud800",
+    ],
+)
+def test_what_kubernetes_would_not_take_is_an_error_here(tag: str) -> None:
+    assert rejects("KN501", "[cell 1]", ("x", "step:a", tag)).render().encode()
+
+
+def test_names_of_the_longest_kind_are_left_alone() -> None:
+    found = settings_of(f"label:{'a' * 63}:{'b' * 63}", "secret:my.secret-1:tls.key:A", "annotation:example.org/a:any thing")
+    assert list(found.labels) == ["a" * 63]

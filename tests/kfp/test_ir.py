@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -154,6 +155,24 @@ def test_every_mark_is_emitted(tmp_path: Path) -> None:
     assert tasks["create-volume-3"]["inputs"]["parameters"]["volume_name"] == {"runtimeValue": {"constant": "pv-7"}}
     needs_kfp()
     validate(package_of(EVERYTHING, tmp_path).text)
+
+
+def test_tolerations_are_emitted_as_kubernetes_has_them(tmp_path: Path) -> None:
+    tolerations = [
+        {"operator": "Exists", "value": None},
+        {"key": "a", "operator": "Equal"},
+        *({"key": "a", "operator": "Equal", "value": v, "effect": "NoSchedule"} for v in ("b", "c")),
+    ]
+    metadata = json.dumps({"kubeflow_notebook": {"steps_defaults": {"tolerations": tolerations}}})
+    _, settings = documents_of(f"# notebook metadata: {metadata}\n\n%%step one --toleration a=d:NoSchedule\nx = 1", tmp_path)
+    found = settings["exec-one"]["tolerations"]
+    assert found[:2] == [{"operator": "Exists"}, {"key": "a", "operator": "Equal", "value": ""}]
+    assert [t["value"] for t in found[2:]] == ["b", "c", "d"]
+
+
+def test_variables_that_tell_of_volumes_are_ascii(tmp_path: Path) -> None:
+    spec, _ = documents_of("%pipeline --volume name=größe,mount=/d,size=1Gi\n\n%%step one\nx = 1", tmp_path)
+    assert {"name": "KALE_DATA_GROSSE", "value": "/d"} in executor(spec, "one")["env"]
 
 
 def test_the_volume_at_the_workspaces_place_is_the_workspace(tmp_path: Path) -> None:

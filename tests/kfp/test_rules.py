@@ -34,6 +34,8 @@ MENDED = {
     "KN718": f"{IMAGE}\n\n%%parameters\ntemplate = '{{{{name}}}} $x'\n\n%%step load\nprint(template)",
     "KN714": f"{IMAGE}\n\n%%step load\nx = 1",
     "KN715": f"{IMAGE}\n\n%%step load\nx = 1",
+    "KN716": f"{IMAGE} --volume name=home,mount=/home/jovyan,type=clone\n\n%%step load\nx = 1",
+    "KN717": f'{IMAGE}\n\n%%parameters\nmark = b"\\xed\\xa0"\n\n%%step load\nprint(mark)',
     "KN713": f'# notebook metadata: {{{DATA}, "type": "clone", "source": "data"}}]}}}}\n\n%%step load\nx = 1',
 }
 
@@ -88,12 +90,56 @@ def test_what_is_said_is_as_in_the_snapshot(tmp_path: Path, update_goldens: bool
         (f"{IMAGE}\n\n%%step a --secret-files same:/a --config-map-files same:/b\nx = 1", "KN712"),
         (f"{IMAGE}\n\n%%step a --secret-files one:/a --config-map-files two:/a\nx = 1", "KN712"),
         (f"{IMAGE} --volume name=data,mount=/d,type=pvc\n\n%%step a --secret-files data:/a\nx = 1", "KN712"),
+        (f"{IMAGE} --volume one:/a:1Gi --volume two:/a/../a:1Gi\n\n%%step a\nx = 1", "KN712"),
+        (f"{IMAGE} --marshal-volume --marshal-path /home//jovyan/\n\n%%step a\nx = 1", "KN712"),
+        (f"{IMAGE} --volume one:/a:1Gi\n\n%%step a --secret-files two://a/.\nx = 1", "KN712"),
+        (f"{IMAGE} --volume name=home,mount=/home//jovyan,size=1Gi\n\n%%step a\nx = 1", "KN716"),
+        (f"{IMAGE} --volume name=my.data,mount=/d,type=pvc\n\n%%step a\nx = 1", "KN704"),
+        (f"{IMAGE} --volume name=a..b,mount=/d,type=clone\n\n%%step a\nx = 1", "KN704"),
+        (f"{IMAGE} --volume name=a,mount=/d,size=1Gi,storage-class=Fast_SSD\n\n%%step a\nx = 1", "KN704"),
+        (f"{IMAGE} --service-account Ana_Runner\n\n%%step a\nx = 1", "KN704"),
+        (f"{IMAGE}\n\n%%step a --secret-files my.certs:/c\nx = 1", "KN704"),
+        (f"{IMAGE}\n\n%%step a --config-map-files {'c' * 64}:/c\nx = 1", "KN704"),
+        (f"{IMAGE}\n\n%%step a --limit GPU=1\nx = 1", "KN705"),
+        (f"{IMAGE}\n\n%%step a --limit nvidia.com/gpu=0.5\nx = 1", "KN705"),
+        (f"{IMAGE}\n\n%%step a --memory 4Gi --limit memory=4G\nx = 1", "KN705"),
+        (f"{IMAGE} --cpu 2\n\n%%step a --limit cpu=1500m\nx = 1", "KN705"),
+        (f'{IMAGE}\n\n%%parameters\nmarks = {{"a": ["\\ud800"]}}\n\n%%step a\nprint(ascii(marks))', "KN717"),
     ],
 )
 def test_what_a_cluster_would_refuse_is_refused_here(text: str, code: str, tmp_path: Path) -> None:
     with pytest.raises(CompileError) as caught:
         package_of(text, tmp_path, Target())
     assert {d.rule.code for d in caught.value.diagnostics} == {code}, str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{IMAGE} --volume name=my.data,mount=/d,type=clone\n\n%%step a\nx = 1",
+        f"{IMAGE}\n\n%%step a --secret my.certs:key:A --pull-secret my.registry\nx = 1",
+        f"{IMAGE}\n\n%%step a --limit hugepages-2Mi=4Mi --cpu 500m --limit cpu=0.5 --memory 1024Mi --limit memory=1Gi\nx = 1",
+        f"{IMAGE}\n\n%%step a --limit nvidia.com/gpu=1e0\nx = 1",
+        f'{IMAGE}\n\n%%parameters\nmarks = ("\\ud800", "\U0001f600")\n\n%%step a\nprint(ascii(marks))',
+        f"{IMAGE} --volume one:/a:1Gi --volume two:/a/b:1Gi\n\n%%step a\nx = 1",
+    ],
+)
+def test_what_a_cluster_would_take_is_left_alone(text: str, tmp_path: Path) -> None:
+    assert [d.render() for d in findings(text, tmp_path)] == []
+
+
+@pytest.mark.parametrize(("kind", "size"), [("pvc", ""), ("pv", ',"size":"1Gi"'), ("new_pvc", ',"size":"1Gi"')])
+def test_a_volume_that_is_to_be_read_only_and_is_not_a_clone_is_told(kind: str, size: str, tmp_path: Path) -> None:
+    found = findings(
+        f'# notebook metadata: {{{DATA}, "type": "{kind}", "read_only": true{size}}}]}}}}\n\n%%step a\nx = 1', tmp_path
+    )
+    assert [(d.rule.code, d.level) for d in found] == [("KN708", Severity.WARNING)]
+    assert "`data`" in found[0].message
+
+
+def test_an_empty_workspace_is_no_matter_without_a_snapshot(tmp_path: Path) -> None:
+    text = f"{IMAGE} --volume home:/home/jovyan:1Gi\n\n%%step a\nx = 1"
+    assert package_of(text, tmp_path, Target(snapshot=False)).diagnostics == ()
 
 
 def test_all_is_told_at_once(tmp_path: Path) -> None:

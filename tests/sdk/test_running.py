@@ -285,6 +285,25 @@ def flow():
     assert (pipeline.volumes[0].mount_point, pipeline.autosnapshot) == ("/data", False)
 
 
+def test_tolerations_of_kubernetes_own_form_reach_the_pipeline(tmp_path: Path) -> None:
+    text = """
+@step(tolerations=["a=b:NoSchedule", {"key": "a", "operator": "Equal", "value": "c", "effect": "NoSchedule"}, {"operator": "Exists"}])
+def s():
+    return 1
+
+@pipeline(steps_defaults={"tolerations": [{"key": "spot", "operator": "Equal"}]})
+def flow():
+    s()
+"""
+    found = compile_path(write(tmp_path, whole(text))).pipeline.steps[0].settings.tolerations
+    assert {(t.key, t.value, t.effect) for t in found} == {
+        ("a", "b", "NoSchedule"),
+        ("a", "c", "NoSchedule"),
+        ("", None, ""),
+        ("spot", "", ""),
+    }
+
+
 def test_a_script_of_the_users_own_kale_folder_still_finds_ours(tmp_path: Path) -> None:
     write(tmp_path, {"flow.py": SCRIPT.replace("kale.sdk", "kale_nb.sdk"), "kale/__init__.py": "raise ImportError('not ours')\n"})
     assert len(compile_path(tmp_path / "flow.py").pipeline.steps) == 2

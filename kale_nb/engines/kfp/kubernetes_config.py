@@ -91,7 +91,7 @@ def _placement(settings: StepSettings, node: str | None) -> dict[str, Any]:
     if settings.tolerations:
         made["tolerations"] = [
             {
-                "key": t.key,
+                **({"key": t.key} if t.key else {}),
                 "operator": "Exists" if t.value is None else "Equal",
                 **({} if t.value is None else {"value": t.value}),
                 **({"effect": t.effect} if t.effect else {}),

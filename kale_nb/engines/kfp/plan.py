@@ -14,7 +14,7 @@ from kale_nb.engines.kfp.code import CODE_FOLDER, Code
 from kale_nb.engines.kfp.target import Target
 from kale_nb.names import StepName, kubernetes_name
 from kale_nb.pipeline.model import Pipeline, Volume
-from kale_nb.pipeline.volumes import MARSHAL, MARSHAL_PATH, MARSHAL_STEP, WORKSPACE, variable
+from kale_nb.pipeline.volumes import MARSHAL, MARSHAL_PATH, MARSHAL_STEP, WORKSPACE, shortest, variable
 
 RESERVED = "kale_"
 """What the names of our own parameters begin with."""
@@ -107,7 +107,7 @@ class Plan:
         found = {} if self.home is None else {"HOME": self.target.home or self.home, "KALE_WORKSPACE": self.home}
         paths = {mount.path for mount in self.mounts}
         for volume in self.pipeline.volumes:
-            path = volume.mount_point.rstrip("/")
+            path = shortest(volume.mount_point)
             if path in paths and path != self.home:
                 found[variable(volume.name)] = path
         if self.pipeline.marshal_volume.enabled:
@@ -132,7 +132,7 @@ class Plan:
 
 def make_plan(pipeline: Pipeline, code: Code, target: Target) -> Plan:
     """Decide what is emitted. What cannot be is for `checks` to say; here the nearest thing is taken."""
-    home = target.mount.rstrip("/") or "/"
+    home = shortest(target.mount)
     claims: list[Claim] = []
     mounts: list[Mount] = []
     if target.snapshot:
@@ -150,7 +150,7 @@ def make_plan(pipeline: Pipeline, code: Code, target: Target) -> Plan:
         mounts.append(
             Mount(
                 claim=claim or volume.name,
-                path=volume.mount_point.rstrip("/") or "/",
+                path=shortest(volume.mount_point),
                 sub_path=(volume.sub_path or "").strip("/"),
             )
         )
@@ -158,7 +158,7 @@ def make_plan(pipeline: Pipeline, code: Code, target: Target) -> Plan:
     marshal = pipeline.marshal_volume
     if marshal.enabled:
         claims.append(_made(MARSHAL_STEP, "kale_marshal", use=MARSHAL, origin=Origin.NEW, size=marshal.size or MARSHAL_SIZE))
-        place = (marshal.path or MARSHAL_PATH).rstrip("/")
+        place = shortest(marshal.path or MARSHAL_PATH)
         data = f"{place}/{VALUES}"
         mounts.append(Mount(claim=claims[-1], path=place))
     elif target.snapshot:
@@ -177,8 +177,8 @@ def make_plan(pipeline: Pipeline, code: Code, target: Target) -> Plan:
 
 def workspace_volume(pipeline: Pipeline, target: Target) -> Volume | None:
     """Return the volume of the pipeline that is the workspace: the one mounted where the workspace is."""
-    home = target.mount.rstrip("/")
-    return next((v for v in pipeline.volumes if v.mount_point.rstrip("/") == home), None)
+    home = shortest(target.mount)
+    return next((v for v in pipeline.volumes if shortest(v.mount_point) == home), None)
 
 
 def _workspace(volume: Volume | None, target: Target) -> Claim:

@@ -43,14 +43,16 @@ BAD_NAME = rule(
     what="A name cannot be one on Kubernetes: too long, with characters that it does not take, or one that Kale uses itself.",
     why="The cluster would refuse the run, or mix it up with something else.",
     example="%pipeline --image python:3.11 --volume name=My_Data,mount=/data,type=pvc\n\n%%step load\nx = 1",
-    mend="Rename it: lower-case letters, digits and `-`, at most 63 of them.",
+    mend="Rename it: lower-case letters, digits and `-`, at most 63 of them. A claim with dots in its name can be cloned, not mounted "
+    "itself.",
 )
 RESOURCE = rule(
     "KN705",
     "resource-not-offered",
     Severity.ERROR,
-    what="A step asks for a resource that Kubeflow Pipelines cannot pass on.",
-    why="It passes on cpu, memory and the limit of one more resource a step (such as nvidia.com/gpu).",
+    what="A step asks for a resource that Kubeflow Pipelines cannot pass on, or in a way that Kubernetes refuses.",
+    why="Passed on are cpu, memory and the limit of one more resource a step (such as nvidia.com/gpu), which is a whole number. "
+    "A request above its limit is refused.",
     example="%pipeline --image python:3.11\n\n%%step train --request nvidia.com/gpu=1\nx = 1",
     mend="Write it as a limit, and only one besides cpu and memory.",
 )
@@ -158,4 +160,22 @@ LOCAL_ONLY = rule(
         '"mount_point": "/data", "size": "1Gi", "type": "new_pvc", "source": "data"}]}}\n\n%%step load\nx = 1'
     ),
     mend="Name the claim that holds the data: `type: clone` (or `pvc`) and the claim's name; or drop `source`.",
+)
+EMPTY_WORKSPACE = rule(
+    "KN716",
+    "empty-workspace",
+    Severity.ERROR,
+    what="A new volume is to be mounted where the workspace is.",
+    why="The workspace holds the stepbooks, and a new volume begins empty: no step would find its code.",
+    example="%pipeline --image python:3.11 --volume home:/home/jovyan:5Gi\n\n%%step load\nx = 1",
+    mend="Name the claim that is the workspace (`type: clone`), give the new volume another mount point, or compile with `--no-snapshot`.",
+)
+NOT_TEXT = rule(
+    "KN717",
+    "half-a-character",
+    Severity.ERROR,
+    what="A parameter's default, or the description of the pipeline, holds half of a surrogate pair.",
+    why="It is no character, and no file can hold it as text.",
+    example='%pipeline --image python:3.11\n\n%%parameters\nmark = "\\ud83d"\n\n%%step load\nprint(ascii(mark))',
+    mend="Write the whole character, or bytes.",
 )
