@@ -31,6 +31,14 @@ def test_an_indented_cell_stays_evenly_indented() -> None:
     assert code("  %%step a\n  x = 1") == "  # %%step a\n  x = 1"
 
 
+@pytest.mark.parametrize("mark", ["%%step a", "  %%step a", "\t%%step a"])
+def test_a_mark_takes_the_indent_of_the_code_below_it(mark: str) -> None:
+    assert code(f"{mark}\n\n  x = 1\n  y = 2") == "  # %%step a\n\n  x = 1\n  y = 2"
+    assert code(f"{mark}\nx = 1") == "# %%step a\nx = 1"
+    assert code(f"{mark}\n%%metrics\n  print(1)") == "  # %%step a\n  # %%metrics\n  print(1)"
+    assert code(f"{mark}\n  %%time\n  x = 1") == "  %%time\n  # %%step a\n  x = 1"
+
+
 def test_a_cell_of_only_its_mark_is_a_cell_of_the_step() -> None:
     assert roles(clean("%%step a")) == ["a"]
 

@@ -57,6 +57,14 @@ def test_a_mark_may_stand_below_blank_lines_and_comments_as_for_the_compiler(liv
     assert _arrows(reply.traceback) == ["1/0"]
 
 
+@pytest.mark.parametrize("mark", MARKS)
+@pytest.mark.parametrize("before", ["", "  ", "\n"])
+def test_a_cell_that_is_indented_as_a_whole_runs_as_it_does_without_its_mark(live: Kernel, mark: str, before: str) -> None:
+    body = "  here = 1\n  if here:\n    print('said')\n  here + 1"
+    plain, marked = live.good(body), live.good(f"{before}{mark}\n{body}")
+    assert (marked.stdout, marked.text) == (plain.stdout, plain.text) == ("said\n", "2")
+
+
 def test_a_cell_with_other_line_ends(live: Kernel) -> None:
     assert live.good("%%step a --after b\r\nends = 1\r\nends + 1").text == "2"
 
