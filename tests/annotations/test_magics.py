@@ -214,6 +214,11 @@ def test_other_magics_are_left_alone(magic: str) -> None:
 
 
 class TestPipeline:
+    @pytest.mark.parametrize(("line", "column"), [("%pipeline", 11), ("%%step a", 10)])
+    def test_an_image_has_no_space_in_its_name(self, line: str, column: int) -> None:
+        found = rejects("KN501", f"[cell 2]:1:{column}", ("y", "step:b"), f"{line} --image 'a b'\nx")
+        assert "an image has no space in its name: `a b`" in found.message
+
     def test_every_setting(self) -> None:
         found = clean(
             '%pipeline --name titanic --experiment exp --description "Who survived?" --image python:3.11 --marshal-volume '
