@@ -178,10 +178,21 @@ def _from_output(workspace: Path, resources: dict[str, Any]) -> str:
 
 
 def _stepbooks_folder(resources: dict[str, Any]) -> str:
-    """Return where the stepbooks go, relative to the pipeline file: into the folder that nbconvert has for further files, and there into
-    one of the notebook's own when that folder is not for it alone."""
+    """Return where the stepbooks go: into the folder that nbconvert has for further files, and there into one of the notebook's own when
+    that folder is not for it alone.
+
+    `--output build/flow` is a name with folders, which nbconvert also puts where `{notebook_name}` stands in the name of the folder for
+    further files; it is the folder beside the pipeline file that is meant.
+    """
     from kale_nb.compiler import STEPS_FOLDER
 
-    given, key = resources.get("output_files_dir") or "", resources.get("unique_key") or ""
-    shared = key and not {key, f"{key}_files"} & set(given.split("/"))
-    return posixpath.join(given, key if shared else "", STEPS_FOLDER)
+    key = resources.get("unique_key") or ""
+    beside, name = posixpath.split(key)
+    given = _of_the_name_alone(resources.get("output_files_dir") or "", key, name)
+    shared = name and not {name, f"{name}_files"} & set(given.split("/"))
+    return posixpath.join(beside, given, name if shared else "", STEPS_FOLDER)
+
+
+def _of_the_name_alone(folder: str, key: str, name: str) -> str:
+    """Return the name of a folder with `flow` where it has `build/flow`, at the beginning of a part."""
+    return re.sub(rf"(?:^|(?<=/)){re.escape(key)}", lambda _: name, folder) if key != name else folder

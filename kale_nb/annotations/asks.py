@@ -59,6 +59,8 @@ SINGLES = (
     "report",
 )
 ALL = (*PAIRS, *SINGLES, "secret", *cluster.KINDS)
+VALUES = {"cache": ("enabled", "disabled"), "report": ("enabled", "disabled"), "pull-policy": cluster.POLICIES}
+"""Asks that take one of a few words."""
 STRUCTURED = ("node-affinity",)
 """Asks that have no spelling as text: they come from metadata and from the SDK. A toleration has both."""
 

@@ -34,7 +34,7 @@ SHAPES = {
 }
 KINDS = tuple(SHAPES)
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-_POLICIES = ("Always", "IfNotPresent", "Never")
+POLICIES = ("Always", "IfNotPresent", "Never")
 _OPERATORS = {"In": True, "NotIn": True, "Exists": False, "DoesNotExist": False, "Gt": True, "Lt": True}
 _FILE_KEY = re.compile(r"[A-Za-z0-9._-]+")
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -73,8 +73,8 @@ def read(kind: str, text: str, separator: str) -> tuple[str, Value]:
                 raise _bad(kind, separator, f"`{text}` cannot be the name of a secret")
             return text, text
         case "pull-policy":
-            if text not in _POLICIES:
-                raise _bad(kind, separator, f"the policy is {', '.join(_POLICIES[:-1])} or {_POLICIES[-1]}, not `{text}`")
+            if text not in POLICIES:
+                raise _bad(kind, separator, f"the policy is {', '.join(POLICIES[:-1])} or {POLICIES[-1]}, not `{text}`")
             return "", text
         case _:
             if not (text.isascii() and text.isdigit() and int(text) < 2**31):

@@ -7,6 +7,7 @@ are stepped over: quotes in them mean nothing.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 
 _IPYTHON_LINE = re.compile(r"\s*(?:[%!?]|[\w.,\s]+=\s*(?:!|%[A-Za-z]))")
@@ -82,3 +83,13 @@ def is_blank(line: str) -> bool:
     """Tell whether a line holds nothing but space or a comment."""
     stripped = line.strip()
     return not stripped or stripped.startswith("#")
+
+
+def dedented(code: str) -> str:
+    """Return the code of a cell that is indented as a whole as IPython runs it, without that indent; any other as it is.
+
+    >>> dedented("  x = 1\\n  y = 2"), dedented("x = 1")
+    ('x = 1\\ny = 2', 'x = 1')
+    """
+    first = next((line for line in code.split("\n") if line.strip()), "")
+    return textwrap.dedent(code) if first[:1].isspace() else code

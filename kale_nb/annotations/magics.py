@@ -4,7 +4,8 @@
 cell that is neither blank nor a comment, as in IPython; further down they are reported. The line magic `%pipeline` may stand wherever a
 statement may. In the code that goes on, marks are comments, and every line keeps its number: when the line after a mark is another
 cell magic, that one moves up to the first line (`%%time`), or the mark becomes a blank line when the magic's body is no Python
-(`%%writefile` would write the comment).
+(`%%writefile` would write the comment). The comment is indented as the code below it, because IPython runs a cell that is indented as a
+whole, by the indent of its first line.
 
 What only the live notebook understands becomes a comment too: `%load_ext kale_nb`, `%pipeline run` and the like (so no run begins
 another), questions such as `%%step?`. `%kale_load` and `x = %pipeline ...` bind names, which a step would miss: they are reported.
@@ -132,9 +133,18 @@ def _read_head(reading: CellReading) -> str | None:
             _lift(reading, row, name, marked)
             return name
         marked.append(row)
-        reading.code[row] = f"{match.group(1)}# {line.lstrip()}"
+        reading.code[row] = f"{_indent_below(reading.lines, row, match.group(1))}# {line.lstrip()}"
         _read_mark(reading, row, match)
     return None
+
+
+def _indent_below(lines: Sequence[str], row: int, own: str) -> str:
+    """Return the indent of the code below a mark: IPython takes that of a cell's first line off all lines, and the comment is the first."""
+    for line in lines[row + 1 :]:
+        magic = _CELL_MAGIC.match(line)
+        if line.strip() and not (magic and magic.group(3) in MARKS):
+            return line[: len(line) - len(line.lstrip())]
+    return own
 
 
 def _lift(reading: CellReading, row: int, name: str, marked: Sequence[int]) -> None:

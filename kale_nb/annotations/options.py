@@ -42,10 +42,10 @@ _OPTION_SLIPS = {
     "mem": "--memory 4Gi",
 }
 _PIPELINE_TEXTS = {"name": "name", "experiment": "experiment", "description": "description", "image": "image"}
-_PIPELINE_FLAGS = {"marshal-volume": "marshal_enabled", "autosnapshot": "autosnapshot"}
+PIPELINE_FLAGS = {"marshal-volume": "marshal_enabled", "autosnapshot": "autosnapshot"}
 _PIPELINE_MORE = {"marshal-volume-size": "marshal_size", "marshal-path": "marshal_path", "service-account": "service_account"}
 PIPELINE_VERBS = ("run", "check", "compile", "graph", "show", "verify", "help", "status")
-_PIPELINE_OPTIONS = (*_PIPELINE_TEXTS, *_PIPELINE_FLAGS, *_PIPELINE_MORE, "volume", *(a for a in ALL if a != "image"))
+PIPELINE_OPTIONS = (*_PIPELINE_TEXTS, *PIPELINE_FLAGS, *_PIPELINE_MORE, "volume", *(a for a in ALL if a != "image"))
 
 
 @dataclass(slots=True)
@@ -189,12 +189,14 @@ class Options:
 
     def read_pipeline_option(self, word: Word, option: str, given: str | None) -> None:
         positive = option.removeprefix("no-")
-        if positive in _PIPELINE_FLAGS:
+        if positive in PIPELINE_FLAGS:
             self.read_flag(word, positive, given, negated=positive != option)
         elif option in _PIPELINE_TEXTS or option in _PIPELINE_MORE:
             text, whole = self.value(word, given)
             if not text:
                 self.missing(word, f"--{option} VALUE")
+            elif option == "image" and isinstance(bad := self.image(text, whole), Diagnostic):
+                self.reading.problems.append(bad)
             else:
                 self.add(_PIPELINE_TEXTS.get(option) or _PIPELINE_MORE[option], text, whole)
         elif option == "volume":
@@ -210,7 +212,11 @@ class Options:
             if ask is not None:
                 self.reading.pipeline.append(PipelineAsk(field="default", value=ask, spelled=ask.spelled, place=ask.place))
         else:
-            self.unknown(word, option, given, _PIPELINE_OPTIONS)
+            self.unknown(word, option, given, PIPELINE_OPTIONS)
+
+    def image(self, text: str, whole: Word) -> Ask | Diagnostic:
+        """Read an image as the mark of a step would have it."""
+        return read_ask("image", text, self.reading.word_place(self.row, whole), separator="=", spelled=whole.text)
 
     def read_flag(self, word: Word, option: str, given: str | None, *, negated: bool) -> None:
         whole = word
@@ -222,7 +228,7 @@ class Options:
             place = self.reading.word_place(self.row, word)
             self.reading.problems.append(place.report(BAD_VALUE, f"`{word.text}` is neither yes nor no", f"write `--{option}`"))
             return
-        self.add(_PIPELINE_FLAGS[option], value is not negated, whole)
+        self.add(PIPELINE_FLAGS[option], value is not negated, whole)
 
     def add(self, field: str, value: object, whole: Word) -> None:
         place = self.reading.word_place(self.row, whole)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kale_nb.annotations.asks import Place
-from kale_nb.annotations.lines import statement_starts
+from kale_nb.annotations.lines import dedented, statement_starts
 from kale_nb.annotations.marks import MarkedCell, Role
 from kale_nb.diagnostics import Diagnostic, Severity, rule
 from kale_nb.location import Location
@@ -30,7 +30,7 @@ NOT_RECOMPUTED = rule(
     mend="Compute it in a step, or in an imports or functions cell.",
 )
 
-_IPYTHON = re.compile(r"\s*[%!?]")
+_IPYTHON = re.compile(r"^(\s*)[%!?]")
 _UNTYPED_NAMES = {"Any": "any", "object": "any", "None": "None", "NoneType": "None"}
 _CAPITALS = {"List": "list", "Tuple": "tuple", "Dict": "dict", "Set": "set", "FrozenSet": "frozenset", "Mapping": "dict"}
 _ABSTRACT = {"Sequence": "list", "MutableMapping": "dict", "MutableSequence": "list", "AbstractSet": "set"}
@@ -65,12 +65,14 @@ class _Reader:
         self.found: list[Diagnostic] = []
         self.cell: MarkedCell | None = None
         self.lines: list[str] = []
+        self.indent = ""
 
     def read(self, cell: MarkedCell) -> None:
         self.cell = cell
-        self.lines = cell.code.split("\n")
+        self.lines = dedented(cell.code).split("\n")
+        self.indent = _taken_off(cell.code, self.lines)
         starts = statement_starts(self.lines)
-        plain = ["pass" if s and _IPYTHON.match(line) else line for s, line in zip(starts, self.lines, strict=True)]
+        plain = [_IPYTHON.sub(r"\1pass #", line) if s else line for s, line in zip(starts, self.lines, strict=True)]
         try:
             tree = ast.parse("\n".join(plain))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -185,12 +187,12 @@ class _Reader:
 
     def location(self, line: int, offset: int) -> Location:
         text = self.lines[line - 1] if line <= len(self.lines) else ""
-        column = len(text.encode()[:offset].decode(errors="ignore")) + 1
+        column = len(self.indent + text.encode()[:offset].decode(errors="ignore")) + 1
         return Location(path=self.path, cell=self.cell.cell.index if self.cell else None, line=line, column=column)
 
     def place(self, statement: ast.stmt) -> Place:
         start = self.location(statement.lineno, statement.col_offset)
-        text = self.lines[statement.lineno - 1]
+        text = self.indent + self.lines[statement.lineno - 1]
         end = len(text.rstrip()) + 1
         if statement.end_lineno == statement.lineno and statement.end_col_offset is not None:
             end = self.location(statement.lineno, statement.end_col_offset).column or end
@@ -209,6 +211,12 @@ class _Reader:
         if above.startswith("#") and not re.match(r"#\s*%", above) and (not below or below.startswith("#")):
             return _comment(above.lstrip("#"))
         return None
+
+
+def _taken_off(code: str, lines: Sequence[str]) -> str:
+    """Return the indent that the lines of a cell have no more."""
+    before, after = next(((b, a) for b, a in zip(code.split("\n"), lines, strict=True) if a.strip()), ("", ""))
+    return before[: len(before) - len(after)]
 
 
 def _comment(text: str) -> str | None:

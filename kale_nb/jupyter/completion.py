@@ -15,16 +15,14 @@ if TYPE_CHECKING:
     from kale_nb.jupyter.executed import Executed
     from kale_nb.source.cells import Source
 
-_STEP_OPTIONS = (
-    "after retries retry-interval retry-factor retry-max-interval timeout env secret cpu memory limit request image cache report label "
-    "annotation"
-)
-_PIPELINE_OPTIONS = "name experiment description image volume marshal-volume marshal-volume-size autosnapshot retries timeout"
-_LOAD_OPTIONS = "workspace runs-dir"
+_LOAD_OPTIONS = ("workspace", "runs-dir")
 
 
 def complete(shell: InteractiveShell, executed: Executed, before: str) -> tuple[str, list[str]]:
     """Return the word that is being written, and what may stand for it.
+
+    Where the word is the user's own, as the name of a new step or the value of a setting, it stands for itself: IPython, when it is offered
+    nothing, offers names of Python.
 
     Args:
         before: the line up to the cursor, with the magic and at least one blank.
@@ -37,7 +35,9 @@ def complete(shell: InteractiveShell, executed: Executed, before: str) -> tuple[
         offers = list(_offers(shell, executed, command, written, word))
     except (KaleError, OSError):
         offers = []
-    return word, [offer for offer in offers if offer.startswith(word)]
+    fitting = [offer for offer in offers if offer.startswith(word)]
+    own = command == "step" or (command == "pipeline" and (written or [word])[0].startswith("-"))
+    return word, fitting or ([word] if own else [])
 
 
 def _offers(shell: InteractiveShell, executed: Executed, command: str, written: list[str], word: str) -> Iterable[str]:
@@ -47,22 +47,47 @@ def _offers(shell: InteractiveShell, executed: Executed, command: str, written: 
             return _names_list(_steps(shell, executed), word)
         case "step" if not written and not word.startswith("-"):
             return _steps(shell, executed)
-        case "step" if not last.startswith("--"):
-            return _options(_STEP_OPTIONS)
+        case "step":
+            return _setting_offers(("after", *_asks()), last, word)
         case "pipeline" if not written and not word.startswith("-"):
-            return ("check", "graph", "run", "help", *_options(_PIPELINE_OPTIONS))
+            return ("check", "graph", "run", "help", *_options(_pipeline_options()))
         case "pipeline" if written and written[0] == "run":
             return _run_offers(shell, executed, last)
-        case "pipeline" if (not written or written[0].startswith("-")) and not last.startswith("--"):
-            return _options(_PIPELINE_OPTIONS)
+        case "pipeline" if not written or written[0].startswith("-"):
+            return _setting_offers(_pipeline_options(), last, word)
         case "kale_load":
             return _load_offers(shell, [w for w in written if not w.startswith("-")], word)
         case _:
             return ()
 
 
-def _options(names: str) -> list[str]:
-    return [f"--{name}" for name in names.split()]
+def _asks() -> tuple[str, ...]:
+    from kale_nb.annotations.asks import ALL
+
+    return ALL
+
+
+def _pipeline_options() -> tuple[str, ...]:
+    from kale_nb.annotations.options import PIPELINE_OPTIONS
+
+    return PIPELINE_OPTIONS
+
+
+def _setting_offers(names: Iterable[str], last: str, word: str) -> list[str]:
+    """Return the options, or the values of the one that stands before."""
+    from kale_nb.annotations.asks import VALUES
+    from kale_nb.annotations.options import PIPELINE_FLAGS
+
+    option, equals, _ = word.partition("=")
+    if equals:
+        return [f"{option}={value}" for value in VALUES.get(option.lstrip("-"), ())]
+    if last.startswith("--") and "=" not in last and last.lstrip("-") not in PIPELINE_FLAGS:
+        return list(VALUES.get(last.lstrip("-"), ()))
+    return _options(names)
+
+
+def _options(names: Iterable[str]) -> list[str]:
+    return [f"--{name}" for name in names]
 
 
 def _names_list(names: Iterable[str], word: str) -> list[str]:

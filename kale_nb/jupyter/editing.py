@@ -8,12 +8,14 @@ that ran here stands in it, or none ran yet.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kale_nb.errors import SourceError, UsageError
 from kale_nb.jupyter.executed import Executed, Ran
+from kale_nb.jupyter.marks import step_named
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -98,7 +100,20 @@ def _of_session(executed: Executed, why: str) -> Edited:
         f"{why}: what counts is the {len(source.cells)} cells that ran in this session, in the order in which they first ran",
         f"that leaves out {', '.join(left[:-1])} and {left[-1]}",
     )
-    return Edited(source=source, notes=notes)
+    return Edited(source=source, notes=(*notes, *_edited(executed)))
+
+
+def _edited(executed: Executed) -> list[str]:
+    """Say what was decided of cells that may be one that was edited."""
+    notes = [
+        f"of step {step}, which ran with several texts, the last counts: a further cell needs no mark" for step in executed.edited
+    ]
+    steps = Counter(step for ran in executed.cells if ran.ok and not ran.known and (step := step_named(ran.text)) is not None)
+    many = " and ".join(f"{count} cells of step {step}" for step, count in steps.items() if count > 1)
+    if many:
+        how = "`%reset -f in`, then `%reload_ext kale_nb`, forget what ran"
+        notes.append(f"{many} count, for this front end does not tell an edited cell from a further one: {how}")
+    return notes
 
 
 def _is_marked(ran: Ran) -> bool:

@@ -1,8 +1,9 @@
 """The cells that ran in this session: what stands for the notebook where no front end tells its file.
 
 A front end that names its cells (JupyterLab, Notebook 7, VS Code) lets a cell that ran again replace what it was; elsewhere a cell is known
-by its text, as are those that ran before the extension was loaded. Cells keep the place of their first execution, for re-running one
-does not move it in the notebook either.
+by its text, as are those that ran before the extension was loaded. In a terminal, where cells are fetched from the history and edited,
+one that names a step replaces what that step was. In a kernel it does not: a tool may be executing a notebook with several cells of
+one step. Cells keep the place of their first execution, for re-running one does not move it in the notebook either.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from kale_nb.jupyter.marks import step_named
+
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 HERE = "this session"
 """How the cells of the session are called where a notebook's path would stand."""
+_STEP = "\0step "
+"""Begins the key of a cell that is known by its step; no text of a cell begins so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +41,11 @@ class Ran:
     time: float = 0.0
     ok: bool = True
 
+    @property
+    def known(self) -> bool:
+        """Whether the cell would be known again with another text."""
+        return self.key != self.text
+
 
 class Executed:
     """Remembers the cells of one shell. `before` and `after` are callbacks of IPython's events."""
@@ -44,13 +54,19 @@ class Executed:
         self._shell = shell
         self._cells: dict[str, Ran] = {}
         self._current: str | None = None
+        self._edited: dict[str, None] = {}
         for text in _history(shell):
-            self._note(Ran(text=text, key=text))
+            self._note(Ran(text=text, key=self._key(text)))
 
     @property
     def cells(self) -> tuple[Ran, ...]:
         """The cells, in the order in which they first ran."""
         return tuple(self._cells.values())
+
+    @property
+    def edited(self) -> tuple[str, ...]:
+        """The steps whose cell was replaced by one with another text."""
+        return tuple(self._edited)
 
     @property
     def current(self) -> str:
@@ -61,7 +77,7 @@ class Executed:
         """Note a cell that begins."""
         if not info.store_history or not (info.raw_cell or "").strip():
             return
-        key = getattr(info, "cell_id", None) or info.raw_cell
+        key = getattr(info, "cell_id", None) or self._key(info.raw_cell)
         self._current = key
         if key != info.raw_cell and key not in self._cells:
             self._cells = {key if known == info.raw_cell else known: ran for known, ran in self._cells.items()}
@@ -72,14 +88,23 @@ class Executed:
         info = getattr(result, "info", None)
         if info is None or not info.store_history:
             return
-        key = getattr(info, "cell_id", None) or info.raw_cell
+        key = getattr(info, "cell_id", None) or self._key(info.raw_cell)
         if key in self._cells and not result.success:
             self._cells[key] = replace(self._cells[key], ok=False)
         self._current = None
 
+    def _key(self, text: str) -> str:
+        """Return by what a cell is known that the front end does not name."""
+        step = step_named(text) if getattr(self._shell, "kernel", None) is None else None
+        return text if step is None else f"{_STEP}{step}"
+
     def _note(self, ran: Ran) -> None:
-        if ran.text.strip():
-            self._cells[ran.key] = ran
+        if not ran.text.strip():
+            return
+        before = self._cells.get(ran.key)
+        if ran.key.startswith(_STEP) and before is not None and before.ok and before.text != ran.text:
+            self._edited[ran.key.removeprefix(_STEP)] = None
+        self._cells[ran.key] = ran
 
     def source(self) -> Source:
         """Return the cells that ended well (and the one that runs) as a source."""

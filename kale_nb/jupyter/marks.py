@@ -53,6 +53,17 @@ def live_code(text: str) -> str:
     return read_magics(Cell(index=1, kind=CellKind.CODE, source=text), _HERE, live=True).code
 
 
+def step_named(text: str) -> str | None:
+    """Return the step that a cell names in its mark."""
+    if "%%step" not in text:
+        return None
+    from kale_nb.annotations.magics import read_magics
+    from kale_nb.source.cells import Cell, CellKind
+
+    claims = read_magics(Cell(index=1, kind=CellKind.CODE, source=text), _HERE).claims
+    return next((claim.step for claim in claims if claim.step is not None), None)
+
+
 def mark_problems(text: str) -> tuple[Diagnostic, ...]:
     """Return what the compiler finds wrong with the marks of a cell, as far as one cell can tell."""
     from dataclasses import replace

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from kale_nb.annotations.lines import dedented
 from kale_nb.annotations.marks import Marked, MarkedCell, Role
 from kale_nb.lowering.lower import Lowered, params_stand_alone, prelude_order
 from kale_nb.names import StepName
@@ -77,7 +78,7 @@ def _prelude_cells(marked: Marked) -> Iterable[dict[str, Any]]:
 
 
 def _parameters_cell(cells: Sequence[MarkedCell]) -> dict[str, Any]:
-    source = "\n\n".join(c.code for c in cells)
+    source = "\n\n".join(dedented(c.code) for c in cells)
     made = code_cell("parameters", f"{source}\n{DATA_LINE}" if source else DATA_LINE, ["parameters"])
     if cells:
         made["metadata"]["kale"] = {"cell": cells[0].cell.index}

@@ -47,8 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not asked and not listed:
         return
     for path in asked:
-        if not path.is_file():
-            raise pytest.UsageError(f"--kale-verify: there is no {path}")
+        _check_file("--kale-verify", path)
     config.stash[_PATHS] = frozenset([*asked, *listed])
     config.stash[_ANY] = bool(asked)
     plain = config.args_source is not pytest.Config.ArgsSource.ARGS
@@ -56,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.args[:] = []  # only these are meant, as with files given as arguments
     wanted = [*asked, *([] if asked or not plain else listed)]
     covered = [(config.invocation_params.dir / arg.partition("::")[0]).resolve() for arg in config.args]
-    config.args += [str(path) for path in wanted if not any(path.is_relative_to(place) for place in covered)]
+    config.args += [_argument(path) for path in wanted if not any(path.is_relative_to(place) for place in covered)]
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -132,11 +131,26 @@ _PATHS: pytest.StashKey[frozenset[Path]] = pytest.StashKey()
 _ANY: pytest.StashKey[bool] = pytest.StashKey()
 
 
+def _check_file(option: str, path: Path) -> None:
+    if path.is_dir():
+        example = "--kale-verify FOLDER/NAME.ipynb" if option.startswith("--") else "kale_verify = FOLDER/*.ipynb"
+        raise pytest.UsageError(f"{option}: {path} is a folder\nhint: it takes notebooks and scripts: {example}")
+    if not path.is_file():
+        raise pytest.UsageError(f"{option}: there is no {path}")
+
+
+def _argument(path: Path) -> str:
+    """Return how a file is given to pytest, which reads `[` as the beginning of a test's parameters and nothing else."""
+    if "[" in str(path):
+        hint = "name its folder too, whose tests run as well then, or rename it"
+        raise pytest.UsageError(f"pytest takes no file with `[` in its path: {path}\nhint: {hint}")
+    return str(path)
+
+
 def _matching(root: Path, pattern: str) -> list[Path]:
     if os.path.isabs(pattern) or not any(sign in pattern for sign in "*?["):
         path = root / pattern
-        if not path.is_file():
-            raise pytest.UsageError(f"kale_verify: there is no {path}")
+        _check_file("kale_verify", path)
         return [path]
     found = [path for path in root.glob(pattern) if path.is_file() and not _left_out(path.relative_to(root))]
     if not found:

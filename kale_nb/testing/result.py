@@ -44,7 +44,7 @@ class Variables(Mapping[str, Any]):
 
     __hash__ = object.__hash__
 
-    def __init__(self, data: Path, step: StepName, functions: Callable[[], dict[str, object]]) -> None:
+    def __init__(self, data: Path, step: StepName, functions: Callable[[dict[str, object]], Mapping[str, object]]) -> None:
         self._data = data
         self._step = step
         self._functions = functions
@@ -100,7 +100,7 @@ class Variables(Mapping[str, Any]):
     def know_functions(self) -> None:
         """Put what the notebook's imports and functions cells define into the namespace."""
         if len(self.prelude) == 1:
-            self.prelude = {**self.prelude, **self._functions()}
+            self.prelude = {**self.prelude, **self._functions(self.namespace)}
             self.namespace.update({n: v for n, v in self.prelude.items() if n not in self.namespace})
 
     def _take(self, bundles: Mapping[str, list[str]]) -> None:
@@ -121,25 +121,31 @@ def owner_of(values: Iterable[object]) -> Variables | None:
     """
     spaces = {id(variables.namespace): variables for variables in _opened}
     found: dict[int, Variables] = {}
-    seen: set[int] = set()
-    pending = list(values) if spaces else []
-    while pending and len(seen) < _MOST:
-        value = pending.pop()
-        if id(value) in seen or isinstance(value, types.ModuleType):
-            continue
-        seen.add(id(value))
-        if isinstance(value, types.FunctionType):
-            if id(value.__globals__) in spaces:
-                found[id(value.__globals__)] = spaces[id(value.__globals__)]
-            pending += [value.__closure__, value.__defaults__, value.__dict__]
-        elif gc.is_tracked(value):
-            pending += gc.get_referents(value)
+    for value in reachable(values) if spaces else ():
+        if isinstance(value, types.FunctionType) and id(value.__globals__) in spaces:
+            found[id(value.__globals__)] = spaces[id(value.__globals__)]
     if len(found) > 1:
         raise MarshalError(
             "the inputs hold functions that several results brought along, each with globals of its own",
             hint="take them from one result",
         )
     return next(iter(found.values()), None)
+
+
+def reachable(values: Iterable[object]) -> Iterator[object]:
+    """Give values and what they refer to, each once; of functions what belongs to them alone, of modules nothing."""
+    seen: set[int] = set()
+    pending = list(values)
+    while pending and len(seen) < _MOST:
+        value = pending.pop()
+        if id(value) in seen or isinstance(value, types.ModuleType):
+            continue
+        seen.add(id(value))
+        yield value
+        if isinstance(value, types.FunctionType):
+            pending += [value.__closure__, value.__defaults__, value.__dict__]
+        elif gc.is_tracked(value):
+            pending += gc.get_referents(value)
 
 
 def _without_surroundings(manifest: Manifest) -> Manifest:

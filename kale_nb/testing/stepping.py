@@ -25,7 +25,7 @@ from kale_nb.runs.events import Event, Failure, RunWarning
 from kale_nb.stepbooks.cells import DATA_NAME
 from kale_nb.testing.bench import Bench, bench
 from kale_nb.testing.doubles import as_notebooks
-from kale_nb.testing.functions import functions_of, namespace_of
+from kale_nb.testing.functions import functions_at_home, namespace_among, namespace_of
 from kale_nb.testing.inputs import check_inputs, leave_inputs
 from kale_nb.testing.reading import read, told
 from kale_nb.testing.result import StepResult, Variables, owner_of, spoken
@@ -120,9 +120,17 @@ def run_step(
         folder = stand.folder() if place is None else place()
         if inputs and not step.after:  # of imports and functions cells, in a first step
             step = replace(step, after=(StepName("kale-test"),))
+        given = namespace_among(compiled, path, inputs.values())
         if step.after:
-            _leave(folder / "data", compiled, step, inputs, path)
-        return _execute(compiled, planned, step, stand, folder, path, params, timeout, tell)
+            made = given or namespace_of(compiled, path, params)
+            _leave(folder / "data", step, inputs, path, made)
+
+        def functions(home: dict[str, object]) -> Mapping[str, object]:
+            if compiled.script is not None:
+                return {"__name__": "__main__"}
+            return functions_at_home(compiled, path, params, given, home)
+
+        return _execute(compiled, planned, step, stand, folder, functions, timeout, tell)
     except StepFailed:
         raise
     except KaleError as error:
@@ -135,8 +143,7 @@ def _execute(
     step: Step,
     stand: Bench,
     folder: Path,
-    path: Path,
-    params: Mapping[str, object],
+    functions: Callable[[dict[str, object]], Mapping[str, object]],
     timeout: float | None,
     tell: Callable[[str, str], None] | None,
 ) -> StepResult:
@@ -182,12 +189,6 @@ def _execute(
     if outcome.failure is not None:
         raise _failed(compiled, step, explain(job, step.name, outcome.failure), outcome.error, said.stdout, task.output)
 
-    def functions() -> dict[str, object]:
-        made = namespace_of(compiled, path)
-        if made is not None:
-            return made
-        return {"__name__": "__main__"} if compiled.script is not None else vars(functions_of(compiled, path, params))
-
     report = read_report(data / step.name)
     return StepResult(
         step=step.name,
@@ -203,9 +204,8 @@ def _execute(
     )
 
 
-def _leave(data: Path, compiled: Compiled, step: Step, inputs: Mapping[str, object], path: Path) -> None:
+def _leave(data: Path, step: Step, inputs: Mapping[str, object], path: Path, made: dict[str, object] | None) -> None:
     owner = owner_of(inputs.values())
-    made = namespace_of(compiled, path)
     if owner is not None:
         if made is not None:
             owner.know_functions()

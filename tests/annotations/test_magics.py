@@ -31,6 +31,14 @@ def test_an_indented_cell_stays_evenly_indented() -> None:
     assert code("  %%step a\n  x = 1") == "  # %%step a\n  x = 1"
 
 
+@pytest.mark.parametrize("mark", ["%%step a", "  %%step a", "\t%%step a"])
+def test_a_mark_takes_the_indent_of_the_code_below_it(mark: str) -> None:
+    assert code(f"{mark}\n\n  x = 1\n  y = 2") == "  # %%step a\n\n  x = 1\n  y = 2"
+    assert code(f"{mark}\nx = 1") == "# %%step a\nx = 1"
+    assert code(f"{mark}\n%%metrics\n  print(1)") == "  # %%step a\n  # %%metrics\n  print(1)"
+    assert code(f"{mark}\n  %%time\n  x = 1") == "  %%time\n  # %%step a\n  x = 1"
+
+
 def test_a_cell_of_only_its_mark_is_a_cell_of_the_step() -> None:
     assert roles(clean("%%step a")) == ["a"]
 
@@ -206,6 +214,11 @@ def test_other_magics_are_left_alone(magic: str) -> None:
 
 
 class TestPipeline:
+    @pytest.mark.parametrize(("line", "column"), [("%pipeline", 11), ("%%step a", 10)])
+    def test_an_image_has_no_space_in_its_name(self, line: str, column: int) -> None:
+        found = rejects("KN501", f"[cell 2]:1:{column}", ("y", "step:b"), f"{line} --image 'a b'\nx")
+        assert "an image has no space in its name: `a b`" in found.message
+
     def test_every_setting(self) -> None:
         found = clean(
             '%pipeline --name titanic --experiment exp --description "Who survived?" --image python:3.11 --marshal-volume '

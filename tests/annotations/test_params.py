@@ -10,6 +10,7 @@ import pytest
 from kale_nb.annotations.params import read_params
 from kale_nb.annotations.reading import read_marks
 from kale_nb.diagnostics import Diagnostic, Severity
+from kale_nb.location import Location
 from kale_nb.pipeline.params import Param
 from tests.annotations.marking import source
 
@@ -225,3 +226,16 @@ def test_a_parameter_changed_by_itself_is_not() -> None:
 def test_a_cell_of_many_parameters_is_read_at_once() -> None:
     text = "\n".join(f"p{i} = {i}" for i in range(3000))
     assert len(read(text)[0]) == 3000
+
+
+def test_a_cell_that_is_indented_as_a_whole_is_read_as_ipython_runs_it() -> None:
+    params, found = read(
+        "  lr = 0.1  # learning rate\n  if True:\n      %time\n\n  text = '''a\n  b'''\n  twice = [e * 2 for e in range(lr)]"
+    )
+    assert {name: param.default for name, param in params.items()} == {"lr": 0.1, "text": "a\nb"}
+    assert params["lr"].description == "learning rate"
+    assert params["lr"].location == Location(path="nb.ipynb", cell=1, line=1, column=3)
+    [stale] = found
+    assert (stale.location.line, stale.location.column) == (7, 3)
+    assert stale.source_line == "  twice = [e * 2 for e in range(lr)]"
+    assert stale.end_column == len(stale.source_line) + 1

@@ -51,6 +51,12 @@ def test_a_folder_before_the_name_goes_into_the_pipeline_as_kale_compile_has_it(
         (["nb.ipynb", "--output", "flow.json"], "flow.json", "flow.json_files/steps"),
         (["nb.ipynb", "--output-dir", "a/b"], "a/b/nb.kale.json", "a/b/nb_files/steps"),
         (["nb.ipynb", "--output-dir", "a", "--output", "b"], "a/b.kale.json", "a/b_files/steps"),
+        (["nb.ipynb", "--output", "a/b"], "a/b.kale.json", "a/b_files/steps"),
+        (["nb.ipynb", "--output", "{notebook_name}/b"], "nb/b.kale.json", "nb/b_files/steps"),
+        (["nb.ipynb", "--output", "a/b", "--output-dir", "c"], "c/a/b.kale.json", "c/a/b_files/steps"),
+        (["nb.ipynb", "--output", "a/b", "--NbConvertApp.output_files_dir", "shared"], "a/b.kale.json", "a/shared/b/steps"),
+        (["nb.ipynb", "--output", "a/b", "--NbConvertApp.output_files_dir", "x/{notebook_name}"], "a/b.kale.json", "a/x/b/steps"),
+        (["nb.ipynb", "--output", "a/b", "--NbConvertApp.output_files_dir", ""], "a/b.kale.json", "a/b/steps"),
         (["nb.ipynb", "--NbConvertApp.output_files_dir", "shared"], "nb.kale.json", "shared/nb/steps"),
         (["nb.ipynb", "--NbConvertApp.output_files_dir", "x/{notebook_name}"], "nb.kale.json", "x/nb/steps"),
         (["nb.ipynb", "--NbConvertApp.output_files_dir", ""], "nb.kale.json", "nb/steps"),
@@ -66,6 +72,18 @@ def test_what_is_written_is_read_back_whole(words: list[str], pipeline_file: str
     made = read_compiled(tmp_path / pipeline_file)
     assert [book.step for book in made.stepbooks] == ["load", "total"]
     assert made.pipeline.source_sha256 == compile_notebook(nb).pipeline.source_sha256
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_an_output_in_a_folder_elsewhere_is_read_back_whole(absolute: bool, tmp_path: Path) -> None:
+    save(tmp_path / "from" / "nb.ipynb", *GOOD)
+    (tmp_path / "to").mkdir()
+    output = str(tmp_path / "to" / "flow") if absolute else "../to/flow"
+    done = convert(tmp_path / "from", "nb.ipynb", "--output", output)
+    assert done.returncode == 0, done.stderr
+    assert set(files_of(tmp_path / "to")) == {"flow.kale.json", "flow_files/steps/load.ipynb", "flow_files/steps/total.ipynb"}
+    assert set(files_of(tmp_path / "from")) == {"nb.ipynb"}
+    assert [book.step for book in read_compiled(tmp_path / "to" / "flow.kale.json").stepbooks] == ["load", "total"]
 
 
 def test_notebooks_with_steps_of_the_same_names_do_not_meet_in_one_folder(tmp_path: Path) -> None:

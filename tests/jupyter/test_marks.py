@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from kale_nb.annotations.asks import ALL
+from kale_nb.annotations.options import PIPELINE_OPTIONS
 from tests.jupyter.kernels import Kernel, kernel
 
 pytestmark = pytest.mark.kernel
@@ -55,6 +57,14 @@ def test_a_mark_may_stand_below_blank_lines_and_comments_as_for_the_compiler(liv
     reply = live.run("# why\n\n%%step a\nimport sys\nprint('line', sys._getframe().f_lineno)\n1/0")
     assert reply.stdout == "line 5\n"
     assert _arrows(reply.traceback) == ["1/0"]
+
+
+@pytest.mark.parametrize("mark", MARKS)
+@pytest.mark.parametrize("before", ["", "  ", "\n"])
+def test_a_cell_that_is_indented_as_a_whole_runs_as_it_does_without_its_mark(live: Kernel, mark: str, before: str) -> None:
+    body = "  here = 1\n  if here:\n    print('said')\n  here + 1"
+    plain, marked = live.good(body), live.good(f"{before}{mark}\n{body}")
+    assert (marked.stdout, marked.text) == (plain.stdout, plain.text) == ("said\n", "2")
 
 
 def test_a_cell_with_other_line_ends(live: Kernel) -> None:
@@ -208,6 +218,26 @@ class TestCompletion:
         assert other.complete("%%step c --after alpha,be") == ["%%step c --after alpha,beta"]
         assert other.complete("%%step c --after=alp") == ["%%step c --after=alpha"]
         assert other.complete("%%step c --retry-i") == ["%%step c --retry-interval"]
+
+    def test_of_every_setting_of_a_step_and_of_a_notebook(self, other: Kernel) -> None:
+        steps = other.complete("%%step c --")
+        assert {f"%%step c --{name}" for name in ("after", *ALL)} == set(steps)
+        assert other.complete("%%step c --pull-") == ["%%step c --pull-secret", "%%step c --pull-policy"]
+        notebook = other.complete("%pipeline --name x --")
+        assert {f"%pipeline --name x --{name}" for name in PIPELINE_OPTIONS} == set(notebook)
+        assert other.complete("%pipeline --marshal-volume --auto") == ["%pipeline --marshal-volume --autosnapshot"]
+
+    def test_of_values(self, other: Kernel) -> None:
+        assert other.complete("%%step c --pull-policy A") == ["%%step c --pull-policy Always"]
+        assert other.complete("%%step c --cache=d") == ["%%step c --cache=disabled"]
+        assert other.complete("%%step c --cache ") == ["%%step c --cache enabled", "%%step c --cache disabled"]
+
+    @pytest.mark.parametrize(
+        "line",
+        ["%%step c --env ", "%%step c --env p", "%%step c --retries=p", "%%step pri", "%pipeline --name ", "%pipeline --name p"],
+    )
+    def test_names_of_python_are_not_offered_where_a_text_of_the_users_own_stands(self, other: Kernel, line: str) -> None:
+        assert other.complete(line) in ([], [line])
 
     def test_of_commands(self, other: Kernel) -> None:
         other.good("%%parameters\nrate = 0.1")

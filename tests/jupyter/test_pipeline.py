@@ -269,6 +269,35 @@ class TestWithoutAFile:
             (executed,) = tmp_path.glob(".kale/runs/*/executed/b.ipynb")
             assert '"2\\n"' in executed.read_text()
 
+    def test_a_kernel_without_names_of_cells_counts_an_edited_cell_and_what_it_was_and_says_so(self, tmp_path: Path) -> None:
+        with kernel(tmp_path) as live:
+            live.good("%load_ext kale_nb")
+            for text in ("%%step a\nx = 1", "%%step a\nx = 1"):
+                live.good(text)
+            assert "does not tell an edited cell" not in live.good("%pipeline check").stdout
+            for text in ("%%step a\nx += 1", "%%step b --after a\nprint('x is', x)"):
+                live.good(text)
+            for verb in ("check", "run"):
+                said = live.good(f"%pipeline {verb}").stdout
+                assert (
+                    "2 cells of step a count, for this front end does not tell an edited cell from a further one: `%reset" in said
+                )
+            (executed,) = tmp_path.glob(".kale/runs/*/executed/b.ipynb")
+            assert "x is 2" in executed.read_text()
+            live.good("%reset -f in")
+            live.good("%reload_ext kale_nb")
+            live.good("%%step c\nz = 3")
+            reply = live.good("%pipeline")
+            assert "edited" not in reply.stdout
+            assert ["steps", "c"] in [line.split() for line in reply.text.splitlines()]
+            assert live.good("x").text == "2"
+
+    def test_two_cells_of_a_step_with_names_are_no_matter(self, tmp_path: Path) -> None:
+        with kernel(tmp_path) as live:
+            for number, text in enumerate(("%load_ext kale_nb", "%%step a\nx = 1", "%%step a\nx += 1"), 1):
+                live.good(text, cell=str(number))
+            assert "edited" not in live.good("%pipeline check", cell="4").stdout
+
     def test_a_file_in_which_nothing_that_ran_stands_is_not_taken_for_the_notebook(self, tmp_path: Path) -> None:
         other = save(tmp_path / "other.ipynb", "%%step o\nprint(1)")
         with kernel(tmp_path, notebook=other) as live:

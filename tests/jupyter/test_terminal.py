@@ -54,3 +54,30 @@ def test_a_run_in_a_terminal_prints_lines_and_stops_on_ctrl_c(terminal: Any, tmp
     terminal.expect(PROMPT)
     terminal.sendline("x + 41")
     terminal.expect("42")
+
+
+def test_a_step_that_is_edited_and_run_again_replaces_what_it_was(terminal: Any, tmp_path: Path) -> None:
+    terminal.sendline("%load_ext kale_nb")
+    terminal.expect(PROMPT)
+    for line in ("x = [1]", "x = [1, 2]", "x = [1, 2, 3]"):
+        _cell(terminal, "%%step a --retries 1" if line == "x = [1]" else "%%step a", line)
+        if line != "x = [1, 2, 3]":
+            _cell(terminal, "%%step b --after a", "x.append(0)", "print('len', len(x))")
+    terminal.sendline("%pipeline check")
+    terminal.expect("of step a, which ran with several texts, the last counts: a further cell needs no mark")
+    terminal.expect("this session: no findings")
+    terminal.expect(PROMPT)
+    terminal.sendline("%pipeline run")
+    terminal.expect("notebook succeeded in")
+    terminal.expect(PROMPT)
+    (executed,) = tmp_path.glob(".kale/runs/*/executed/b.ipynb")
+    assert "len 4" in executed.read_text()
+
+
+def _cell(terminal: Any, *lines: str) -> None:
+    """Type a cell and the two blank lines that end it."""
+    for line in (*lines, ""):
+        terminal.sendline(line)
+        terminal.expect(r"\.\.\.: ")
+    terminal.sendline("")
+    terminal.expect(PROMPT)

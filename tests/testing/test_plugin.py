@@ -127,6 +127,26 @@ def test_a_name_that_is_no_file_is_told(tmp_path: Path) -> None:
     assert "kale_verify: no file matches *.ipynb" in run_pytest(tmp_path, code=4)
 
 
+def test_a_folder_is_told_with_what_to_give(tmp_path: Path) -> None:
+    out = run_pytest(tmp_path, "--kale-verify", ".", code=4)
+    assert f"--kale-verify: {tmp_path} is a folder" in out
+    assert "hint: it takes notebooks and scripts: --kale-verify FOLDER/NAME.ipynb" in out
+    (tmp_path / "pytest.ini").write_text("[pytest]\nkale_verify = .\n")
+    out = run_pytest(tmp_path, code=4)
+    assert f"kale_verify: {tmp_path} is a folder" in out
+    assert "kale_verify = FOLDER/*.ipynb" in out
+
+
+def test_a_name_that_pytest_takes_for_parameters_is_told_and_goes_with_its_folder(nb: Nb) -> None:
+    folder = nb(GOOD, "x [1].ipynb").parent
+    out = run_pytest(folder, "--kale-verify", "x [1].ipynb", code=4)
+    assert f"pytest takes no file with `[` in its path: {folder}/x [1].ipynb" in out
+    assert "hint: name its folder too" in out
+    assert collected(folder, "--kale-verify", "x [1].ipynb", ".") == ["x [1].ipynb"]
+    (folder / "pytest.ini").write_text("[pytest]\nkale_verify = *.ipynb\n")
+    assert collected(folder) == ["x [1].ipynb"]
+
+
 @pytest.mark.kernel
 def test_a_failing_step_reads_well(nb: Nb) -> None:
     folder = nb(

@@ -110,6 +110,45 @@ def test_functions_that_the_step_made_work_in_the_test(nb: Nb) -> None:
     assert result["f"](1) == 6
 
 
+def test_functions_of_another_test_with_other_parameters_change_no_result(nb: Nb) -> None:
+    notebook = nb(
+        "%%parameters\nn = 3\n%%functions\nbase = n * 10\nclass Row:\n    pass\ndef more(x):\n    return x + n + base, Row()\n"
+        "%%step a\ntotal = 0\n%%step b --after a\nplus = lambda: total + n\nhow = lambda: more(total)\nrow = Row()\n"
+    )
+
+    def told(**params: int) -> tuple[int, int]:
+        result = kale_step(notebook, "b", inputs={"total": 5}, params=params)
+        return result["plus"](), result["how"]()[0]
+
+    many = kale_functions(notebook, params={"n": 50})
+    assert told() == (8, 38)
+    assert told(n=4) == (9, 49)
+    assert told(n=50) == (55, 555)
+    plain = kale_functions(notebook)
+    assert told() == (8, 38)
+    assert told(n=4) == (9, 49)
+    assert told(n=50) == (55, 555)
+    assert many.more(5)[0] == 555
+    assert plain.more(5)[0] == 38
+
+
+def test_a_result_has_the_classes_of_the_functions_that_the_test_holds(nb: Nb) -> None:
+    notebook = nb(
+        "%%parameters\nn = 3\n%%functions\nclass Row:\n    pass\ndef make():\n    return Row(), n\n"
+        "%%step a\nold = 0\n%%step b --after a\nkept = old\nrow = Row()\nlater = lambda: make()\n"
+    )
+    plain = kale_functions(notebook)
+    many = kale_functions(notebook, params={"n": 50})
+    for params, held in (({}, plain), ({"n": 3}, plain), ({"n": 50}, many), ({"n": 4}, plain)):
+        assert type(kale_step(notebook, "b", inputs={"old": 0}, params=params)["row"]) is held.Row, (
+            "of the same parameters, or plain"
+        )
+    result = kale_step(notebook, "b", inputs={"old": [many.Row()]}, params={"n": 4})
+    assert type(result["kept"][0]) is type(result["row"]) is many.Row, "those that were given count first"
+    made, n = result["later"]()
+    assert (type(made), n) == (many.Row, 4)
+
+
 def fake_fetch() -> list[int]:
     return [1, 2]
 
