@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from kale_nb.engines.local.views import mount_points
 from kale_nb.errors import UsageError
 from kale_nb.names import RunId, StepName
 from kale_nb.pipeline import order
@@ -94,12 +95,15 @@ def plan(pipeline: Pipeline, options: RunOptions) -> Plan:
         raise UsageError(f"--jobs {options.jobs} is negative", hint="0 lets the engine choose")
     workspace, cwd = choose_workspace(pipeline.source, options.workspace)
     _refuse_runs_in_clones(workspace, absolute(options.runs_dir))
+    volumes = _volumes(pipeline, options)
+    if options.engine == "local":
+        mount_points(volumes, pipeline.marshal_volume)
     return Plan(
         workspace=workspace,
         cwd=cwd if options.cwd is None else options.cwd,
         steps=steps_until(pipeline, options.until) if options.reuse is None else options.reuse.rerun,
         params=checked_params(pipeline, options.params),
-        volumes=_volumes(pipeline, options),
+        volumes=volumes,
         live=options.live,
     )
 

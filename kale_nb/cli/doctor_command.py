@@ -93,6 +93,8 @@ def _of_machine(args: argparse.Namespace) -> Diagnosis:
     compiled, findings = _compiled(args)
     kernel = compiled.pipeline.kernel if compiled is not None else "python3"
     workspace, _ = choose_workspace(args.notebook or str(Path.cwd() / "notebook.ipynb"), args.workspace)
+    if compiled is not None:
+        findings = (*findings, *_refusals(args.notebook, compiled, workspace, "local"))
     limit = args.max_workspace_size or 4 * 1024**3
     return preflight.diagnose(workspace.resolve(), kernel=kernel, max_bytes=limit, findings=findings)
 
@@ -124,8 +126,30 @@ def _of_cluster(args: argparse.Namespace) -> Diagnosis:
         only_workspace=args.only_workspace,
         clone_claims=args.clone_claims,
     )
+    if compiled is not None:
+        findings = (*findings, *_refusals(args.notebook, compiled, folder, "kfp"))
     diagnosis = diagnose(checked)
     return replace(diagnosis, findings=(*findings, *diagnosis.findings))
+
+
+def _refusals(notebook: str, compiled: Compiled, workspace: Path, engine: str) -> tuple[Finding, ...]:
+    """Plan the run; what it would be refused for is told as a finding."""
+    from kale_nb.engines.preflight import Finding, Mark
+    from kale_nb.planning import RunOptions, plan
+
+    try:
+        plan(compiled.pipeline, RunOptions(workspace=workspace, engine=engine))
+    except UsageError as error:
+        refused = Finding(
+            key="plan",
+            part="Notebook",
+            mark=Mark.MISSING,
+            found=f"{notebook}: {error}",
+            why="`kale run` refuses it, and nothing would be run",
+            mend=error.hint or "",
+        )
+        return (refused,)
+    return ()
 
 
 def _compiled(args: argparse.Namespace) -> tuple[Compiled | None, tuple[Finding, ...]]:

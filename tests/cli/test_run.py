@@ -188,6 +188,19 @@ def test_a_wrong_option_is_told_in_one_line_and_nothing_runs(
     assert not (folder / ".kale").exists()
 
 
+@pytest.mark.parametrize("dry", [True, False])
+@pytest.mark.parametrize(("place", "said"), [("/etc", "it would hide /etc"), ("/", "cannot be mounted at /"), ("/bin/x", "hide /bin")])
+def test_a_mount_point_that_hides_what_steps_need_is_refused_before_there_is_a_run(
+    place: str, said: str, dry: bool, folder: Path, write_notebook: WriteNotebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_notebook(LOAD)
+    assert main(["run", "nb.ipynb", "--volume", f"scratch:{place}", *(["--dry-run"] if dry else [])]) == 2
+    seen = capsys.readouterr()
+    assert said in seen.err
+    assert seen.out == ""
+    assert not (folder / ".kale").exists(), "no failed run becomes the latest"
+
+
 @pytest.mark.parametrize("content", ["lr: [", "- a\n- b\n", "1: 2\n", "lr: high\n", "zzz: 1\n", "\x00"])
 def test_a_wrong_params_file_is_told(
     content: str, folder: Path, write_notebook: WriteNotebook, capsys: pytest.CaptureFixture[str]

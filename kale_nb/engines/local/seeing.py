@@ -11,10 +11,9 @@ from typing import Any
 
 from kale_nb.engines.local.kernels import KernelHost
 from kale_nb.engines.local.provision import Provided
-from kale_nb.engines.local.views import Mount, View, check_mount_point, hidden_originals, make_view
+from kale_nb.engines.local.views import Mount, View, hidden_originals, make_view, mount_points
 from kale_nb.engines.protocol import Job
 from kale_nb.errors import EngineError
-from kale_nb.pipeline.volumes import creations
 from kale_nb.runs.events import Observer, RunWarning, StepsPlaced
 
 
@@ -40,10 +39,7 @@ def may_mount(job: Job, host: KernelHost, observer: Observer) -> bool:
 
     EngineError when the job insists on it and it cannot be; UsageError for a mount point that would hide what steps need.
     """
-    places = {c.name: c.mount_point for c in creations(job.volumes, job.pipeline.marshal_volume) if c.mount_point is not None}
-    places |= {volume.name: volume.mount_point for volume in job.volumes}
-    for name, place in places.items():
-        check_mount_point(place, name)
+    places = mount_points(job.volumes, job.pipeline.marshal_volume)
     reason = _reason(job, host, {Path(place) for place in places.values()})
     isolation = "none" if reason else "mount"
     if reason and job.isolation == "mount":
