@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from kale_nb.names import StepName
 from kale_nb.pipeline import order
-from kale_nb.pipeline.model import Certainty, Edge, Pipeline
+from kale_nb.pipeline.model import Certainty, Edge, Pipeline, Volume
 from kale_nb.pipeline.params import to_source
-from kale_nb.pipeline.volumes import WORKSPACE, creations
+from kale_nb.pipeline.volumes import WORKSPACE, Creation, creations
 from kale_nb.planning import Plan
+from kale_nb.report.progress import place_text
 from kale_nb.report.style import Style, pad, plain, width
 from kale_nb.report.summary import near
 
@@ -35,8 +36,8 @@ def graph_lines(pipeline: Pipeline, style: Style, only: Collection[StepName] | N
     return lines
 
 
-def plan_lines(pipeline: Pipeline, plan: Plan, style: Style, costs: Mapping[str, str] | None = None) -> list[str]:
-    """Return what a run would do; `costs`: what making a volume costs, by the step that makes it."""
+def plan_lines(pipeline: Pipeline, plan: Plan, style: Style, places: Iterable[str] = ()) -> list[str]:
+    """Return what a run would do; `places`: lines that tell its volumes and where it starts."""
     left = len(pipeline.steps) - len(plan.steps)
     count = (
         f"{len(plan.steps)} of {len(pipeline.steps)} steps"
@@ -45,9 +46,7 @@ def plan_lines(pipeline: Pipeline, plan: Plan, style: Style, costs: Mapping[str,
     )
     lines = [f"{style.paint(pipeline.name, 'bold')}: {count} would run"]
     lines.extend(graph_lines(pipeline, style, plan.steps))
-    lines.extend(volume_lines(pipeline, plan, costs or {}))
-    if str(plan.cwd) != ".":
-        lines.append(f"starts in  {plan.cwd}")
+    lines.extend(places)
     values = {param.name: param.default for param in pipeline.params} | dict(plan.params)
     for name, value in values.items():
         given = "" if name in plan.params else style.paint("  (default)", "dim")
@@ -55,25 +54,36 @@ def plan_lines(pipeline: Pipeline, plan: Plan, style: Style, costs: Mapping[str,
     return lines
 
 
-def volume_lines(pipeline: Pipeline, plan: Plan, costs: Mapping[str, str]) -> list[str]:
-    """Return the volumes that a run makes, and those that it only reads."""
+def volume_lines(pipeline: Pipeline, plan: Plan, costs: Mapping[str, str] | None = None, *, mounted: bool = True) -> list[str]:
+    """Return the volumes that a run makes, those that it only reads, and where it starts.
+
+    Args:
+        costs: what making a volume costs, by the step that makes it.
+        mounted: steps see each volume at its own path; otherwise variables tell them where it is.
+    """
     lines = [f"in place  {plan.workspace}"] if plan.live else []
     for made in creations(plan.volumes, pipeline.marshal_volume, workspace=not plan.live):
         if made.name == WORKSPACE and made.volume is None:
             what = f"workspace  {plan.workspace}"
         elif made.volume is not None and made.volume.source is not None:
-            what = f"{made.name} at {made.mount_point}, a clone of {near(Path(made.volume.source))}"
+            what = f"{made.name} at {_place(made, mounted)}, a clone of {near(Path(made.volume.source))}"
         else:
-            what = f"{made.name} at {made.mount_point}, empty{f', {made.size}' if made.size else ''}"
+            what = f"{made.name} at {_place(made, mounted)}, empty{f', {made.size}' if made.size else ''}"
         lines.append(f"{made.step}  {what}")
-        if made.step in costs:
+        if costs and made.step in costs:
             lines.append(f"{' ' * len(made.step)}  {plain(costs[made.step])}")
     lines.extend(
-        f"reads  {v.name} at {v.mount_point}, {near(Path(v.source)) if v.source else 'empty here'}"
+        f"reads  {v.name} at {_place(v, mounted)}, {near(Path(v.source)) if v.source else 'empty here'}"
         for v in plan.volumes
         if v.read_only
     )
+    if str(plan.cwd) != ".":
+        lines.append(f"starts in  {plan.cwd}")
     return lines
+
+
+def _place(volume: Creation | Volume, mounted: bool) -> str:
+    return place_text(volume.name, volume.mount_point if mounted else None)
 
 
 def _edge(edge: Edge, possible: Collection[str], style: Style) -> str:

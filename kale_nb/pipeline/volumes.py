@@ -112,12 +112,12 @@ def merged(volumes: Iterable[Volume], more: Iterable[Volume], folders: Mapping[s
 
 
 def variable(name: str) -> str:
-    """Return the environment variable that tells a step where a data volume is.
+    """Return the environment variable that tells a step where a volume is.
 
-    >>> variable("training-data")
-    'KALE_DATA_TRAINING_DATA'
+    >>> variable("training-data"), variable(MARSHAL)
+    ('KALE_DATA_TRAINING_DATA', 'KALE_MARSHAL')
     """
-    return "KALE_DATA_" + re.sub(r"\W", "_", name).upper()
+    return "KALE_MARSHAL" if name == MARSHAL else "KALE_DATA_" + re.sub(r"\W", "_", name).upper()
 
 
 _FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18} | {

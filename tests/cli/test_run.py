@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kale_nb.cli import main
+from kale_nb.engines.local.kernels import KernelHost
 from tests.cli.conftest import WriteNotebook, child_environment
 
 pytestmark = pytest.mark.usefixtures("fake_engine")
@@ -189,7 +190,9 @@ def test_a_wrong_option_is_told_in_one_line_and_nothing_runs(
 
 
 @pytest.mark.parametrize("dry", [True, False])
-@pytest.mark.parametrize(("place", "said"), [("/etc", "it would hide /etc"), ("/", "cannot be mounted at /"), ("/bin/x", "hide /bin")])
+@pytest.mark.parametrize(
+    ("place", "said"), [("/etc", "it would hide /etc"), ("/", "cannot be mounted at /"), ("/bin/x", "hide /bin")]
+)
 def test_a_mount_point_that_hides_what_steps_need_is_refused_before_there_is_a_run(
     place: str, said: str, dry: bool, folder: Path, write_notebook: WriteNotebook, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -199,6 +202,54 @@ def test_a_mount_point_that_hides_what_steps_need_is_refused_before_there_is_a_r
     assert said in seen.err
     assert seen.out == ""
     assert not (folder / ".kale").exists(), "no failed run becomes the latest"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--host", "http://x"], "--host is for Kubeflow Pipelines"),
+        (["--cleanup", "delete"], "--cleanup is for Kubeflow Pipelines"),
+        (["--engine", "warp"], "no engine called 'warp'"),
+    ],
+)
+@pytest.mark.parametrize("dry", [True, False])
+def test_a_dry_run_refuses_what_a_run_refuses(
+    words: list[str], said: str, dry: bool, folder: Path, write_notebook: WriteNotebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_notebook(LOAD)
+    assert main(["run", "nb.ipynb", *words, *(["--dry-run"] if dry else [])]) == 2
+    assert said in capsys.readouterr().err
+    assert not (folder / ".kale").exists()
+
+
+@pytest.mark.parametrize("isolation", ["auto", "none", "mount"])
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_dry_run_tells_where_steps_would_find_volumes(
+    isolation: str,
+    allowed: bool,
+    folder: Path,
+    write_notebook: WriteNotebook,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(KernelHost, "probe", lambda host, view: "" if allowed else "forbidden here")
+    (folder / "lake").mkdir()
+    write_notebook(("", "%pipeline --marshal-volume"), LOAD)
+    words = ["--volume", "./lake:/lake", "--volume", "name=dry,mount=/dry,source=./lake,read-only=yes"]
+    code = main(["run", "nb.ipynb", "--dry-run", *words, "--isolation", isolation])
+    seen = capsys.readouterr()
+    if isolation == "mount" and not allowed:
+        assert code == 1
+        assert "forbidden here" in seen.err
+        return
+    assert code == 0
+    mounted = isolation != "none" and allowed
+    for line, place, variable in (
+        ("lake at {}, a clone of lake", "/lake", "$KALE_DATA_LAKE"),
+        ("marshal at {}, empty", "/marshal", "$KALE_MARSHAL"),
+        ("reads  dry at {}, lake", "/dry", "$KALE_DATA_DRY"),
+    ):
+        assert line.format(place if mounted else variable) in seen.out
 
 
 @pytest.mark.parametrize("content", ["lr: [", "- a\n- b\n", "1: 2\n", "lr: high\n", "zzz: 1\n", "\x00"])

@@ -103,7 +103,9 @@ def test_a_notebook_that_cannot_become_a_pipeline_or_has_no_kernel_here(capsys: 
         ("scratch:/", "cannot be mounted at /"),
     ],
 )
-def test_what_a_run_of_the_notebook_refuses_is_told_before_it_is_tried(capsys: Out, tmp_path: Path, volume: str, says: str) -> None:
+def test_what_a_run_of_the_notebook_refuses_is_told_before_it_is_tried(
+    capsys: Out, tmp_path: Path, volume: str, says: str
+) -> None:
     notebook = write_notebook(f"%pipeline --volume {volume}\n\n%%step one\nx = 1", tmp_path / "nb.ipynb")
     assert main(["doctor", str(notebook), "--json"]) == 1
     [found] = [each for each in json.loads(capsys.readouterr().out)["findings"] if each["state"] == "missing"]

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib import metadata
 from pathlib import Path
 
 from kale_nb import __version__
 from kale_nb.engines.local.kernels import KernelHost
 from kale_nb.engines.local.kernelspecs import find_kernel
-from kale_nb.engines.local.views import make_view
+from kale_nb.engines.local.seeing import why_not_mounted
 from kale_nb.engines.preflight import Diagnosis, Finding, Mark
 from kale_nb.errors import EngineError, VolumeError
 from kale_nb.volumes import Policy, SnapshotStore
@@ -88,7 +87,7 @@ def _kernel(name: str) -> Finding:
 
 
 def _view(workspace: Path) -> Finding:
-    reason = _why_no_view(workspace)
+    reason = why_no_view(workspace)
     if not reason:
         return Finding(
             key="view", part=PART, mark=Mark.OK, found="steps see clones at the paths of the originals (private mount namespaces)"
@@ -103,14 +102,11 @@ def _view(workspace: Path) -> Finding:
     )
 
 
-def _why_no_view(workspace: Path) -> str:
-    if sys.platform != "linux":
-        return "only Linux has mount namespaces"
+def why_no_view(workspace: Path, places: Collection[str] = (), *, isolation: str = "auto", live: bool = False) -> str:
+    """Return why steps of a run would not see volumes at their own paths; see `why_not_mounted`."""
     try:
         with KernelHost(lambda message: None) as host:
-            folder = Path(host.folder) / "trial"
-            folder.mkdir()
-            return host.probe(make_view(folder, workspace, folder, [], [Path(host.folder)]).to_json(host.root))
+            return why_not_mounted(host, workspace, places, isolation=isolation, live=live)
     except (EngineError, OSError) as error:
         return str(error)
 

@@ -239,7 +239,7 @@ class _Provider:
                 size=snapshot.size,
                 seconds=time.monotonic() - started,
                 bytes=clone.bytes,
-                mount_point=place if creation.volume is not None else None,
+                mount_point=place if self._seen and creation.volume is not None else None,
                 mechanism=clone.mechanism,
                 snapshot=snapshot.id,
             )
@@ -288,7 +288,7 @@ class _Provider:
                 size=0 if clone is None else clone.snapshot.size,
                 seconds=seconds,
                 bytes=0 if clone is None else clone.bytes,
-                mount_point=None if creation.mount_point is None else Path(creation.mount_point),
+                mount_point=Path(creation.mount_point) if self._seen and creation.mount_point is not None else None,
                 mechanism="empty" if clone is None else clone.mechanism,
             )
         )
