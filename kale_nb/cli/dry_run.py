@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kale_nb.cli import messages
 from kale_nb.cli.submission import engine_of
+from kale_nb.diagnostics import CompileError
 from kale_nb.report.style import Style
+from kale_nb.submitting import submission_of
 
 if TYPE_CHECKING:
     from kale_nb.compiler import Compiled
@@ -21,6 +25,8 @@ def dry_run(args: argparse.Namespace, compiled: Compiled, options: RunOptions, s
     from kale_nb.planning import plan
 
     planned = plan(compiled.pipeline, options)
+    if args.engine == "kfp":
+        return _on_cluster(args, compiled, planned, options, style)
     engine_of(args, compiled.pipeline)
     if args.engine == "local":
         places = _local_places(compiled, planned, options)
@@ -28,9 +34,33 @@ def dry_run(args: argparse.Namespace, compiled: Compiled, options: RunOptions, s
         engine(args.engine)  # there is such an engine
         places = volume_lines(compiled.pipeline, planned)
     print("\n".join(plan_lines(compiled.pipeline, planned, style, places)))
+    _warn(planned, options)
+    return 0
+
+
+def _on_cluster(args: argparse.Namespace, compiled: Compiled, planned: Plan, options: RunOptions, style: Style) -> int:
+    """Compile for the cluster and show what would be there; then raise what the run would be refused for."""
+    from kale_nb.cli.plan import cluster_lines, plan_lines
+    from kale_nb.engines.kfp.submission.rehearsing import refuse_unplaced, rehearse
+
+    submission = submission_of(args, compiled.pipeline)
+    pipeline = replace(compiled.pipeline, volumes=planned.volumes)
+    try:
+        package = rehearse(pipeline, compiled.stepbooks, planned.steps, submission, os.environ, options.snapshots)
+    except CompileError as error:
+        messages.error(error)
+        return 1
+    messages.diagnostics(package.diagnostics)
+    places = cluster_lines(package.plan, submission.cloning.workspace_claim)
+    print("\n".join(plan_lines(compiled.pipeline, planned, style, places, where=" on Kubeflow Pipelines")))
+    _warn(planned, options)
+    refuse_unplaced(package, submission, os.environ)
+    return 0
+
+
+def _warn(planned: Plan, options: RunOptions) -> None:
     for notice in options.notices:
         messages.warning(notice)
-    return 0
 
 
 def _local_places(compiled: Compiled, planned: Plan, options: RunOptions) -> list[str]:

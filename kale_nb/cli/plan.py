@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kale_nb.names import StepName
 from kale_nb.pipeline import order
@@ -14,6 +15,10 @@ from kale_nb.planning import Plan
 from kale_nb.report.progress import place_text
 from kale_nb.report.style import Style, pad, plain, width
 from kale_nb.report.summary import near
+
+if TYPE_CHECKING:
+    from kale_nb.engines.kfp.plan import Claim
+    from kale_nb.engines.kfp.plan import Plan as KfpPlan
 
 
 def graph_lines(pipeline: Pipeline, style: Style, only: Collection[StepName] | None = None) -> list[str]:
@@ -36,15 +41,20 @@ def graph_lines(pipeline: Pipeline, style: Style, only: Collection[StepName] | N
     return lines
 
 
-def plan_lines(pipeline: Pipeline, plan: Plan, style: Style, places: Iterable[str] = ()) -> list[str]:
-    """Return what a run would do; `places`: lines that tell its volumes and where it starts."""
+def plan_lines(pipeline: Pipeline, plan: Plan, style: Style, places: Iterable[str] = (), *, where: str = "") -> list[str]:
+    """Return what a run would do.
+
+    Args:
+        places: lines that tell its volumes and where it starts.
+        where: added to the first line.
+    """
     left = len(pipeline.steps) - len(plan.steps)
     count = (
         f"{len(plan.steps)} of {len(pipeline.steps)} steps"
         if left
         else f"{len(plan.steps)} step{'s' if len(plan.steps) != 1 else ''}"
     )
-    lines = [f"{style.paint(pipeline.name, 'bold')}: {count} would run"]
+    lines = [f"{style.paint(pipeline.name, 'bold')}: {count} would run{where}"]
     lines.extend(graph_lines(pipeline, style, plan.steps))
     lines.extend(places)
     values = {param.name: param.default for param in pipeline.params} | dict(plan.params)
@@ -80,6 +90,41 @@ def volume_lines(pipeline: Pipeline, plan: Plan, costs: Mapping[str, str] | None
     if str(plan.cwd) != ".":
         lines.append(f"starts in  {plan.cwd}")
     return lines
+
+
+def cluster_lines(plan: KfpPlan, claim: str | None) -> list[str]:
+    """Return the volumes that a run on a cluster makes and mounts, and where it starts.
+
+    Args:
+        claim: the workspace's, when it was named.
+    """
+    lines = []
+    for mount in plan.mounts:
+        made = mount.claim
+        if isinstance(made, str):
+            lines.append(f"mounts  {made} at {mount.path}, the claim itself")
+        elif made.use == WORKSPACE:
+            lines.append(f"{made.task}  {WORKSPACE} at {mount.path}, {_made_from(made, claim or made.name)}")
+        else:
+            lines.append(f"{made.task}  {made.name or made.use} at {mount.path}, {_made_from(made, made.name)}")
+    if plan.cwd is not None:
+        lines.append(f"starts in  {plan.cwd}")
+    if plan.claims and plan.target.cleanup.value != "keep":
+        lines.append(f"afterwards  {', '.join(claim.remover for claim in plan.claims)} ({plan.target.cleanup.value})")
+    return lines
+
+
+def _made_from(claim: Claim, name: str) -> str:
+    size = f", {claim.size}" if claim.size else ""
+    match claim.origin.value:
+        case "clone":
+            return f"a clone of {f'claim {name}' if name else 'the claim that holds the notebook'}{size}"
+        case "snapshot":
+            return f"a clone of snapshot {name}{size}"
+        case "volume":
+            return f"the persistent volume {name}{size}"
+        case _:
+            return f"empty{size}"
 
 
 def _place(volume: Creation | Volume, mounted: bool) -> str:

@@ -222,6 +222,82 @@ def test_a_dry_run_refuses_what_a_run_refuses(
     assert not (folder / ".kale").exists()
 
 
+@pytest.fixture
+def no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("KF_PIPELINES_ENDPOINT", "KUBERNETES_SERVICE_HOST", "KUBECONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+SENT = ["run", "nb.ipynb", "--kfp", "--dry-run"]
+SERVER = ["--host", "http://127.0.0.1:9"]
+"""Nobody listens there."""
+
+
+@pytest.mark.usefixtures("no_cluster")
+def test_a_dry_run_for_a_cluster_tells_its_plan_and_asks_nobody(
+    folder: Path, write_notebook: WriteNotebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    volumes = [
+        "--volume",
+        "scratch:/scratch:5Gi",
+        "--volume",
+        "name=raw,mount=/raw,type=pvc",
+        "--volume",
+        "name=old,mount=/old,type=snap",
+    ]
+    write_notebook(("", "%pipeline --marshal-volume"), LOAD, FIT, ("step:other", "print(1)"))
+    assert (
+        main([*SENT, *SERVER, "--image", "i", "--workspace-claim", "home", "--cleanup", "delete", *volumes, "--until", "fit"])
+        == 0
+    )
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "nb: 2 of 3 steps would run on Kubeflow Pipelines"
+    assert out[4:] == [
+        "create-volume-1  workspace at /home/jovyan, a clone of claim home",
+        "create-volume-2  scratch at /scratch, empty, 5Gi",
+        "mounts  raw at /raw, the claim itself",
+        "create-volume-3  old at /old, a clone of snapshot old",
+        "create-marshal-volume  marshal at /marshal, empty, 1Gi",
+        "starts in  /home/jovyan",
+        "afterwards  delete-volume-1, delete-volume-2, delete-volume-3, delete-marshal-volume (delete)",
+    ]
+    assert os.listdir(folder) == ["nb.ipynb"]
+
+
+@pytest.mark.usefixtures("no_cluster")
+def test_a_dry_run_for_a_cluster_tells_what_cannot_be_had_there(
+    write_notebook: WriteNotebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_notebook(LOAD, FIT, ("step:other prev:load", "print(data)"))
+    assert main([*SENT, *SERVER]) == 1
+    seen = capsys.readouterr()
+    assert "KN701" in seen.err
+    assert seen.out == ""
+    assert main([*SENT, *SERVER, "--image", "i", "--workspace-claim", "home"]) == 0
+    assert "warning KN702" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_cluster")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--workspace-claim", "home"], "nothing says where Kubeflow Pipelines is"),
+        (SERVER, "nothing says which claim is the workspace"),
+        (["--host", "ftp://x", "--no-snapshot"], "is no address"),
+        ([*SERVER, "--no-snapshot", "--volume", "s:/s:1Gi"], "of which storage class"),
+    ],
+)
+def test_a_dry_run_for_a_cluster_ends_as_the_run_would_before_it_asks_anybody(
+    words: list[str], said: str, write_notebook: WriteNotebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_notebook(LOAD)
+    assert main([*SENT, "--image", "i", *words]) == 2
+    seen = capsys.readouterr()
+    assert said in seen.err
+    assert "nb: 1 step would run" in seen.out, "the plan is shown all the same"
+
+
 @pytest.mark.parametrize("isolation", ["auto", "none", "mount"])
 @pytest.mark.parametrize("allowed", [True, False])
 def test_a_dry_run_tells_where_steps_would_find_volumes(
