@@ -79,6 +79,7 @@ class Plan:
         steps: the steps to run, closed under predecessors, in source order.
         volumes: the data volumes, their sources absolute.
         live: the run works in the workspace itself.
+        notices: what may be meant otherwise, to be told as warnings.
     """
 
     workspace: Path
@@ -87,6 +88,7 @@ class Plan:
     params: Mapping[str, object]
     volumes: tuple[Volume, ...] = ()
     live: bool = False
+    notices: tuple[str, ...] = ()
 
 
 def plan(pipeline: Pipeline, options: RunOptions) -> Plan:
@@ -105,16 +107,14 @@ def plan(pipeline: Pipeline, options: RunOptions) -> Plan:
         params=checked_params(pipeline, options.params),
         volumes=volumes,
         live=options.live,
+        notices=_not_cloned(pipeline, options, volumes),
     )
 
 
 def _volumes(pipeline: Pipeline, options: RunOptions) -> tuple[Volume, ...]:
     """Return the pipeline's volumes with those of the options. UsageError for a name that is no volume, a folder that is none, and two
     volumes at one place."""
-    notebook = Path(pipeline.source)
-    known = notebook.exists() or (notebook.is_absolute() and notebook.parent.is_dir())  # of a run done again it may be gone
-    home = notebook.absolute().parent if known else Path.cwd()
-    volumes = with_volumes(pipeline.volumes, options.volumes, _folders(options), home)
+    volumes = with_volumes(pipeline.volumes, options.volumes, _folders(options), _home(pipeline))
     for volume in volumes:
         if volume.source is not None and volume.name not in options.snapshots and not Path(volume.source).is_dir():
             raise UsageError(
@@ -122,6 +122,27 @@ def _volumes(pipeline: Pipeline, options: RunOptions) -> tuple[Volume, ...]:
                 hint=f"name another with --volume {volume.name}=./folder",
             )
     return volumes
+
+
+def _home(pipeline: Pipeline) -> Path:
+    """Return the folder to which the volumes of a pipeline are relative."""
+    notebook = Path(pipeline.source)
+    known = notebook.exists() or (notebook.is_absolute() and notebook.parent.is_dir())  # of a run done again it may be gone
+    return notebook.absolute().parent if known else Path.cwd()
+
+
+def _not_cloned(pipeline: Pipeline, options: RunOptions, volumes: Iterable[Volume]) -> tuple[str, ...]:
+    """Tell of volumes that begin empty although there is a folder of their name, which may have been meant."""
+    if options.repeats is not None:
+        return ()
+    here = {volume.name for volume in options.volumes}
+    empty = (v for v in volumes if v.kind == "new" and v.source is None and v.name not in options.snapshots)
+    return tuple(
+        f"the volume {volume.name} begins empty, and there is a folder ./{volume.name}; write ./{volume.name}:{volume.mount_point} "
+        "for a clone of it"
+        for volume in empty
+        if ((Path.cwd() if volume.name in here else _home(pipeline)) / volume.name).is_dir()
+    )
 
 
 def _folders(options: RunOptions) -> dict[str, str]:

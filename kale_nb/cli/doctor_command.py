@@ -94,7 +94,7 @@ def _of_machine(args: argparse.Namespace) -> Diagnosis:
     kernel = compiled.pipeline.kernel if compiled is not None else "python3"
     workspace, _ = choose_workspace(args.notebook or str(Path.cwd() / "notebook.ipynb"), args.workspace)
     if compiled is not None:
-        findings = (*findings, *_refusals(args.notebook, compiled, workspace, "local"))
+        findings = (*findings, *_planned(args.notebook, compiled, workspace, "local"))
     limit = args.max_workspace_size or 4 * 1024**3
     return preflight.diagnose(workspace.resolve(), kernel=kernel, max_bytes=limit, findings=findings)
 
@@ -127,18 +127,18 @@ def _of_cluster(args: argparse.Namespace) -> Diagnosis:
         clone_claims=args.clone_claims,
     )
     if compiled is not None:
-        findings = (*findings, *_refusals(args.notebook, compiled, folder, "kfp"))
+        findings = (*findings, *_planned(args.notebook, compiled, folder, "kfp"))
     diagnosis = diagnose(checked)
     return replace(diagnosis, findings=(*findings, *diagnosis.findings))
 
 
-def _refusals(notebook: str, compiled: Compiled, workspace: Path, engine: str) -> tuple[Finding, ...]:
-    """Plan the run; what it would be refused for is told as a finding."""
+def _planned(notebook: str, compiled: Compiled, workspace: Path, engine: str) -> tuple[Finding, ...]:
+    """Plan the run; what it would be refused for, and what it would warn of, is told as findings."""
     from kale_nb.engines.preflight import Finding, Mark
     from kale_nb.planning import RunOptions, plan
 
     try:
-        plan(compiled.pipeline, RunOptions(workspace=workspace, engine=engine))
+        planned = plan(compiled.pipeline, RunOptions(workspace=workspace, engine=engine))
     except UsageError as error:
         refused = Finding(
             key="plan",
@@ -149,7 +149,10 @@ def _refusals(notebook: str, compiled: Compiled, workspace: Path, engine: str) -
             mend=error.hint or "",
         )
         return (refused,)
-    return ()
+    return tuple(
+        Finding(key=f"plan-{number}", part="Notebook", mark=Mark.WARNING, found=notice)
+        for number, notice in enumerate(planned.notices, 1)
+    )
 
 
 def _compiled(args: argparse.Namespace) -> tuple[Compiled | None, tuple[Finding, ...]]:

@@ -59,7 +59,7 @@ def _on_cluster(args: argparse.Namespace, compiled: Compiled, planned: Plan, opt
 
 
 def _warn(planned: Plan, options: RunOptions) -> None:
-    for notice in options.notices:
+    for notice in (*planned.notices, *options.notices):
         messages.warning(notice)
 
 

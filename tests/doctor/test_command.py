@@ -119,6 +119,9 @@ def test_a_notebook_with_a_folder_that_is_there_can_run(capsys: Out, tmp_path: P
     notebook = write_notebook("%pipeline --volume ./lake:/lake\n\n%%step one\nx = 1", tmp_path / "nb.ipynb")
     assert main(["doctor", str(notebook)]) == 0
     assert capsys.readouterr().out.endswith("nb.ipynb can run\n")
+    write_notebook("%pipeline --volume lake:/lake\n\n%%step one\nx = 1", notebook)
+    assert main(["doctor", str(notebook)]) == 0
+    assert "there is a folder ./lake" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_folder_that_is_not_there_is_told_for_a_cluster_too(capsys: Out, tmp_path: Path) -> None:
