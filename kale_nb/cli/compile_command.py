@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kale_nb.cli import messages
 from kale_nb.cli.options import add_script_options
 from kale_nb.errors import UsageError
-from kale_nb.report.style import size
+from kale_nb.sizes import size
 from kale_nb.submitting import add_kfp_options, target_of
 
 if TYPE_CHECKING:

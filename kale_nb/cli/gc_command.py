@@ -9,7 +9,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from kale_nb.cli.options import add_places, byte_count
-from kale_nb.report.style import Style, date, size, table
+from kale_nb.report.style import Style, date, table
+from kale_nb.sizes import size
 
 if TYPE_CHECKING:
     from kale_nb.results.keeping import Collected, Fate, Level

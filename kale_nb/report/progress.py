@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from kale_nb.pipeline.volumes import WORKSPACE, variable
-from kale_nb.report.style import Style, clock, duration, is_terminal, pad, plain, size, width
+from kale_nb.report.style import Style, clock, duration, is_terminal, pad, plain, width
 from kale_nb.runs.codec import event_to_json
 from kale_nb.runs.events import (
     Event,
@@ -29,6 +29,7 @@ from kale_nb.runs.events import (
     VolumeCreated,
 )
 from kale_nb.runs.record import VolumeRecord
+from kale_nb.sizes import size
 
 
 class Stream:

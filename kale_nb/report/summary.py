@@ -9,10 +9,11 @@ from pathlib import Path
 
 from kale_nb.location import Location
 from kale_nb.report.progress import volume_text
-from kale_nb.report.style import Style, clip, duration, number, plain, size, table
+from kale_nb.report.style import Style, clip, duration, number, plain, table
 from kale_nb.results.gone import CLONE, how_it_went
 from kale_nb.runs.events import OldClonesRemoved, State
 from kale_nb.runs.record import RunRecord, StepRecord
+from kale_nb.sizes import size
 
 
 def summary_lines(record: RunRecord, style: Style) -> list[str]:

@@ -196,7 +196,7 @@ def test_huge_outputs_and_cells_have_bounds() -> None:
     assert len(text) < 20_000_000
     assert "999800 more lines in the notebook" in page.text
     assert "more in the notebook" in page.text
-    assert "a picture of 8.6 MB: shown in the notebook only" in page.text
+    assert "a picture of 8.6 MiB: shown in the notebook only" in page.text
     assert "is left out: the page has" in page.text
 
 

@@ -16,6 +16,7 @@ from kale_nb.engines.local.kernelspecs import find_kernel
 from kale_nb.engines.local.seeing import why_not_mounted
 from kale_nb.engines.preflight import Diagnosis, Finding, Mark
 from kale_nb.errors import EngineError, VolumeError
+from kale_nb.sizes import size
 from kale_nb.volumes import Policy, SnapshotStore
 
 PART = "This machine"
@@ -138,10 +139,12 @@ def _workspace(workspace: Path, max_bytes: int) -> Iterator[Finding]:
         key="clone",
         part=FOLDER,
         mark=Mark.OK,
-        found=f"{workspace}: {probe.files} file{'s' * (probe.files != 1)}, {_size(probe.size)}; {_HOW[probe.mechanism]}{slow}",
+        found=f"{workspace}: {probe.files} file{'s' * (probe.files != 1)}, {size(probe.size)}; {_HOW[probe.mechanism]}{slow}",
     )
     free = shutil.disk_usage(place).free
-    needed = f"{_size(free)} free; the first run takes about {_size(probe.estimated_bytes)}, {max(1, round(probe.estimated_seconds))} s"
+    needed = (
+        f"{size(free)} free; the first run takes about {size(probe.estimated_bytes)}, {max(1, round(probe.estimated_seconds))} s"
+    )
     short = probe.estimated_bytes > free
     yield Finding(
         key="space",
@@ -151,11 +154,3 @@ def _workspace(workspace: Path, max_bytes: int) -> Iterator[Finding]:
         why="a clone that does not fit fails half-way" if short else "",
         mend="`kale gc` removes old runs; or list in .kaleignore what steps do not need" if short else "",
     )
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TB"

@@ -18,10 +18,11 @@ from kale_nb.pipeline.model import Volume
 from kale_nb.pipeline.volumes import MARSHAL, WORKSPACE, Creation, creations, quantity_bytes, variable
 from kale_nb.runs.events import Observer, RunNote, RunWarning, VolumeCreated, VolumeRead
 from kale_nb.runs.store import snapshot_folder
+from kale_nb.sizes import size
 from kale_nb.volumes.glance import glance
 from kale_nb.volumes.model import Clone, Policy, Probe, Snapshot
 from kale_nb.volumes.probing import describe
-from kale_nb.volumes.scan import SPECIAL, human_size
+from kale_nb.volumes.scan import SPECIAL
 from kale_nb.volumes.snapshots import SnapshotStore
 from kale_nb.volumes.taking import LEADS_OUT, LEADS_TO
 
@@ -202,7 +203,7 @@ class _Provider:
         free = shutil.disk_usage(self._job.directory).free
         if free < self._limit:
             raise VolumeError(
-                f"the marshal volume is to hold {asked.size}, and only {human_size(free)} are free in {self._job.directory}",
+                f"the marshal volume is to hold {asked.size}, and only {size(free)} are free in {self._job.directory}",
                 hint="ask for less with marshal_volume_size, or free some space",
             )
 
