@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,10 +72,11 @@ def volume_lines(pipeline: Pipeline, plan: Plan, costs: Mapping[str, str] | None
         costs: what making a volume costs, by the step that makes it.
         mounted: steps see each volume at its own path; otherwise variables tell them where it is.
     """
-    lines = [f"in place  {plan.workspace}"] if plan.live else []
+    workspace = os.path.normpath(plan.workspace)
+    lines = [f"in place  {workspace}"] if plan.live else []
     for made in creations(plan.volumes, pipeline.marshal_volume, workspace=not plan.live):
         if made.name == WORKSPACE and made.volume is None:
-            what = f"workspace  {plan.workspace}"
+            what = f"workspace  {workspace}"
         elif made.volume is not None and made.volume.source is not None:
             what = f"{made.name} at {_place(made, mounted)}, a clone of {near(Path(made.volume.source))}"
         else:

@@ -125,12 +125,12 @@ def show_command(record: RunRecord, step: StepRecord | None = None) -> str:
 
 
 def near(path: Path) -> str:
-    """Return a path as short as it can be written from the current folder: relative when below it, else absolute."""
+    """Return a path as short as it can be written from the current folder: relative when below it, else absolute without `..`."""
     try:
         relative = os.path.relpath(path)
     except (OSError, ValueError):
         return str(path)
-    return str(path) if relative.startswith("..") else relative
+    return os.path.normpath(path) if relative.startswith("..") else relative
 
 
 def _section(title: str, rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> list[str]:
