@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kale_nb.cli import messages
 from kale_nb.cli.cluster_options import add_cluster_options, add_server_options, cluster_asked, server_asked
 from kale_nb.cli.options import add_pipeline_option, byte_count
 from kale_nb.errors import UsageError
@@ -76,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     diagnosis = _of_cluster(args) if args.engine == "kfp" else _of_machine(args)
     if args.yaml:
         sys.stdout.write(diagnosis.asks)
+        _tell_unasked(diagnosis)
     elif args.json:
         print(json.dumps(_to_json(diagnosis), ensure_ascii=False, indent=2))
     else:
@@ -84,6 +86,20 @@ def run(args: argparse.Namespace) -> int:
         verdict = "a run can work" if args.notebook is None else f"{args.notebook} can run"
         print("\n".join(diagnosis_lines(diagnosis, Style(sys.stdout), min(columns(sys.stdout), 140), verdict=verdict)))
     return 0 if diagnosis.ready else 1
+
+
+def _tell_unasked(diagnosis: Diagnosis) -> None:
+    """Say on stderr why there are no rights to ask for."""
+    from kale_nb.engines.preflight import Mark
+
+    if diagnosis.asks:
+        return
+    for finding in diagnosis.of(Mark.MISSING):
+        messages.say(f"{Style(sys.stderr).paint('missing:', 'bold', 'red')} {finding.found}")
+        if finding.mend:
+            messages.say(f"  hint: {finding.mend}")
+    if diagnosis.ready:
+        messages.say("no right is missing")
 
 
 def _of_machine(args: argparse.Namespace) -> Diagnosis:

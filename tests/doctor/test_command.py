@@ -151,6 +151,14 @@ def test_nothing_says_where_a_cluster_is(capsys: Out) -> None:
     assert out.endswith("a run cannot work: 2 missing\n")
 
 
+def test_yaml_without_rights_to_ask_for_says_why_on_stderr(capsys: Out) -> None:
+    assert main(["doctor", "--engine", "kfp", "--yaml"]) == 1
+    seen = capsys.readouterr()
+    assert seen.out == "", "kubectl reads it"
+    assert "missing: nothing says where a Kubernetes cluster is" in seen.err
+    assert "hint: give --kubeconfig FILE" in seen.err
+
+
 def doctor(config: Path, server: Server, *words: str, terminal: bool = False) -> subprocess.CompletedProcess[str]:
     env = {
         **os.environ,
