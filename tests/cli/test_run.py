@@ -328,6 +328,76 @@ def test_a_dry_run_tells_where_steps_would_find_volumes(
         assert line.format(place if mounted else variable) in seen.out
 
 
+@pytest.mark.parametrize(("name", "begins"), [("a.svg", "<svg"), ("a.SVG", "<svg"), ("a.txt", "●"), ("a", "●")])
+def test_a_drawing_is_what_its_file_is_called(name: str, begins: str, folder: Path, write_notebook: WriteNotebook) -> None:
+    write_notebook(LOAD, FIT)
+    assert main(["graph", "nb.ipynb", "-o", name]) == 0
+    assert (folder / name).read_text().startswith(begins)
+
+
+def test_a_drawing_of_a_kind_that_there_is_not_is_refused(
+    folder: Path, write_notebook: WriteNotebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_notebook(LOAD, FIT)
+    assert main(["graph", "nb.ipynb", "-o", "a.png"]) == 2
+    told = capsys.readouterr().err
+    assert "a.png cannot be drawn" in told
+    assert ".svg or .txt" in told
+    assert os.listdir(folder) == ["nb.ipynb"]
+    assert main(["graph", "nb.ipynb", "-o", "a.dat", "--format", "text"]) == 0
+
+
+def test_paths_outside_of_the_current_folder_are_told_without_detours(
+    folder: Path, write_notebook: WriteNotebook, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_notebook(LOAD)
+    (folder / "sub").mkdir()
+    monkeypatch.chdir(folder / "sub")
+    assert main(["run", "../nb.ipynb", "--engine", "fake"]) == 0
+    seen = capsys.readouterr().out
+    assert str(folder / ".kale" / "runs") in seen
+    assert ".." not in seen
+    assert main(["run", "../nb.ipynb", "--engine", "fake", "--dry-run"]) == 0
+    assert f"workspace  {folder}\n" in capsys.readouterr().out
+
+
+def test_a_collection_of_clones_does_not_speak_of_the_runs_as_gone(
+    folder: Path, write_notebook: WriteNotebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_notebook(LOAD)
+    for _ in range(2):
+        assert main([*RUN, "-q"]) == 0
+    for made in (folder / ".kale" / "runs").iterdir():
+        (made / "work").mkdir()
+    for dry, said in (("--dry-run", "its clones would go: too many"), ("--clones", "its clones went: too many")):
+        assert main(["gc", "--keep", "1", "--clones", dry]) == 0
+        assert said in capsys.readouterr().out
+    assert len(list((folder / ".kale" / "runs").iterdir())) == 2
+    assert main(["gc", "--keep", "1"]) == 0
+    assert "  went: too many" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["compile"], ["compile", "--target", "kfp"], ["graph"]])
+def test_errors_of_a_command_that_runs_nothing_do_not_speak_of_running(
+    words: list[str], folder: Path, write_notebook: WriteNotebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_notebook(("step:a", "print(nowhere)" if len(words) == 1 else "x = 1"))
+    assert main([*words, "nb.ipynb"]) == 2
+    assert capsys.readouterr().err.endswith("error: 1 error: nothing was written\n")
+    assert os.listdir(folder) == ["nb.ipynb"]
+
+
+@pytest.mark.usefixtures("no_cluster")
+@pytest.mark.parametrize(("words", "there"), [(["snapshots", "--kfp"], False), (["clean"], False), (["doctor", "--kfp"], True)])
+def test_a_hint_names_no_option_that_the_command_lacks(
+    words: list[str], there: bool, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) != 0
+    seen = capsys.readouterr()
+    assert "nothing says where a Kubernetes cluster is" in " ".join((seen.err + seen.out).split())
+    assert ("--no-snapshot" in seen.err + seen.out) is there
+
+
 @pytest.mark.parametrize("content", ["lr: [", "- a\n- b\n", "1: 2\n", "lr: high\n", "zzz: 1\n", "\x00"])
 def test_a_wrong_params_file_is_told(
     content: str, folder: Path, write_notebook: WriteNotebook, capsys: pytest.CaptureFixture[str]
