@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kale_nb.cli import messages
 from kale_nb.cli.submission import engine_of
 from kale_nb.diagnostics import CompileError
+from kale_nb.errors import VolumeError
 from kale_nb.report.style import Style
 from kale_nb.submitting import submission_of
 
@@ -28,14 +29,17 @@ def dry_run(args: argparse.Namespace, compiled: Compiled, options: RunOptions, s
     if args.engine == "kfp":
         return _on_cluster(args, compiled, planned, options, style)
     engine_of(args, compiled.pipeline)
+    refused: tuple[VolumeError, ...] = ()
     if args.engine == "local":
-        places = _local_places(compiled, planned, options)
+        places, refused = _local_places(compiled, planned, options)
     else:
         engine(args.engine)  # there is such an engine
         places = volume_lines(compiled.pipeline, planned)
     print("\n".join(plan_lines(compiled.pipeline, planned, style, places)))
     _warn(planned, options)
-    return 0
+    for error in refused:
+        messages.error(error)
+    return 1 if refused else 0
 
 
 def _on_cluster(args: argparse.Namespace, compiled: Compiled, planned: Plan, options: RunOptions, style: Style) -> int:
@@ -63,8 +67,8 @@ def _warn(planned: Plan, options: RunOptions) -> None:
         messages.warning(notice)
 
 
-def _local_places(compiled: Compiled, planned: Plan, options: RunOptions) -> list[str]:
-    """Return the volumes of a run on this machine, with what making them costs and where steps would find them."""
+def _local_places(compiled: Compiled, planned: Plan, options: RunOptions) -> tuple[list[str], tuple[VolumeError, ...]]:
+    """Return the volumes of a run on this machine, what making them costs and where steps would find them; and why some cannot be made."""
     from kale_nb.cli.costs import clone_costs
     from kale_nb.cli.plan import volume_lines
     from kale_nb.engines.local.preflight import why_no_view
@@ -78,4 +82,5 @@ def _local_places(compiled: Compiled, planned: Plan, options: RunOptions) -> lis
         reason = why_no_view(planned.workspace, places, isolation=options.isolation, live=options.live)
     if reason and options.isolation == "mount":
         raise no_view(reason)
-    return volume_lines(pipeline, planned, clone_costs(pipeline, planned, options), mounted=not reason)
+    costs, refused = clone_costs(pipeline, planned, options)
+    return volume_lines(pipeline, planned, costs, mounted=not reason), refused

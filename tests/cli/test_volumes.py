@@ -124,8 +124,10 @@ def test_a_dry_run_tells_how_volumes_would_be_cloned_and_what_it_costs_and_leave
     assert told[place + 1].strip().startswith("1 file, 5 B, ")
     assert "on the disk and" in told[place + 1]
     assert sorted(os.listdir(project)) == ["data", "nb.ipynb"]
-    refused = ended("run", "nb.ipynb", "--dry-run", "--max-workspace-size", "3").out
-    assert "cannot be told: the workspace" in refused
+    refused = ended("run", "nb.ipynb", "--dry-run", "--max-workspace-size", "3")
+    assert refused.code == 1, "as the run"
+    assert "error: the workspace" in refused.err
+    assert "2 steps would run" in refused.out
 
 
 def test_steps_that_do_not_see_volumes_at_their_paths_are_told_of_by_their_variables(project: Path) -> None:
