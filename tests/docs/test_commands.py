@@ -33,6 +33,7 @@ VARYING = [
     (re.compile(r"\d+(\.\d+)? m?s\b"), "<duration>"),
     (re.compile(r"\bin \d+\.\d\ds\b"), "in <duration>"),
     (re.compile(r"\d+(\.\d+)? ([kMG]|[KMGT]i)?B\b"), "<size>"),
+    (re.compile(r"\.kale/kfp/[0-9a-f]+"), "<stepbooks>"),
     (re.compile(r"\s+"), " "),
 ]
 
