@@ -1,8 +1,8 @@
 """Parse the command line, call the command, turn what it raises into a message and an exit code.
 
 Exit codes: 0 well, 1 a step failed, what was asked for could not be done or a check found something, 2 the command line, the file or the
-notebook is at fault, 70 a defect of kale itself, 129, 130, 143 stopped by SIGHUP, Ctrl-C, SIGTERM. A traceback of kale is shown only with `--debug` or
-KALE_DEBUG.
+notebook is at fault, 70 a defect of kale itself, 129, 130, 143 stopped by SIGHUP, Ctrl-C, SIGTERM. A traceback of kale is shown only with
+`--debug` or KALE_DEBUG.
 
 A command is a module with `configure(parser)` and `run(args) -> int`, imported only when it is the one called.
 """
