@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from kale_nb.engines.local.views import mount_points
 from kale_nb.errors import UsageError
 from kale_nb.names import RunId, StepName
 from kale_nb.pipeline import order
@@ -78,6 +79,7 @@ class Plan:
         steps: the steps to run, closed under predecessors, in source order.
         volumes: the data volumes, their sources absolute.
         live: the run works in the workspace itself.
+        notices: what may be meant otherwise, to be told as warnings.
     """
 
     workspace: Path
@@ -86,6 +88,7 @@ class Plan:
     params: Mapping[str, object]
     volumes: tuple[Volume, ...] = ()
     live: bool = False
+    notices: tuple[str, ...] = ()
 
 
 def plan(pipeline: Pipeline, options: RunOptions) -> Plan:
@@ -94,23 +97,24 @@ def plan(pipeline: Pipeline, options: RunOptions) -> Plan:
         raise UsageError(f"--jobs {options.jobs} is negative", hint="0 lets the engine choose")
     workspace, cwd = choose_workspace(pipeline.source, options.workspace)
     _refuse_runs_in_clones(workspace, absolute(options.runs_dir))
+    volumes = _volumes(pipeline, options)
+    if options.engine == "local":
+        mount_points(volumes, pipeline.marshal_volume)
     return Plan(
         workspace=workspace,
         cwd=cwd if options.cwd is None else options.cwd,
         steps=steps_until(pipeline, options.until) if options.reuse is None else options.reuse.rerun,
         params=checked_params(pipeline, options.params),
-        volumes=_volumes(pipeline, options),
+        volumes=volumes,
         live=options.live,
+        notices=_not_cloned(pipeline, options, volumes),
     )
 
 
 def _volumes(pipeline: Pipeline, options: RunOptions) -> tuple[Volume, ...]:
     """Return the pipeline's volumes with those of the options. UsageError for a name that is no volume, a folder that is none, and two
     volumes at one place."""
-    notebook = Path(pipeline.source)
-    known = notebook.exists() or (notebook.is_absolute() and notebook.parent.is_dir())  # of a run done again it may be gone
-    home = notebook.absolute().parent if known else Path.cwd()
-    volumes = with_volumes(pipeline.volumes, options.volumes, _folders(options), home)
+    volumes = with_volumes(pipeline.volumes, options.volumes, _folders(options), _home(pipeline))
     for volume in volumes:
         if volume.source is not None and volume.name not in options.snapshots and not Path(volume.source).is_dir():
             raise UsageError(
@@ -118,6 +122,27 @@ def _volumes(pipeline: Pipeline, options: RunOptions) -> tuple[Volume, ...]:
                 hint=f"name another with --volume {volume.name}=./folder",
             )
     return volumes
+
+
+def _home(pipeline: Pipeline) -> Path:
+    """Return the folder to which the volumes of a pipeline are relative."""
+    notebook = Path(pipeline.source)
+    known = notebook.exists() or (notebook.is_absolute() and notebook.parent.is_dir())  # of a run done again it may be gone
+    return notebook.absolute().parent if known else Path.cwd()
+
+
+def _not_cloned(pipeline: Pipeline, options: RunOptions, volumes: Iterable[Volume]) -> tuple[str, ...]:
+    """Tell of volumes that begin empty although there is a folder of their name, which may have been meant."""
+    if options.repeats is not None:
+        return ()
+    here = {volume.name for volume in options.volumes}
+    empty = (v for v in volumes if v.kind == "new" and v.source is None and v.name not in options.snapshots)
+    return tuple(
+        f"the volume {volume.name} begins empty, and there is a folder ./{volume.name}; write ./{volume.name}:{volume.mount_point} "
+        "for a clone of it"
+        for volume in empty
+        if ((Path.cwd() if volume.name in here else _home(pipeline)) / volume.name).is_dir()
+    )
 
 
 def _folders(options: RunOptions) -> dict[str, str]:

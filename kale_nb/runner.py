@@ -61,7 +61,7 @@ def run(
                 planned = replace(planned, workspace=directory / "empty", cwd=Path())
             if options.reuse is not None:
                 bring(options.reuse, directory)
-            notices = (*filter(None, [store.notice]), *options.notices)
+            notices = (*filter(None, [store.notice]), *planned.notices, *options.notices)
             chosen.run(_job(compiled, planned, options, directory), _fan_out(recorder, observers, notices))
     except KeyboardInterrupt:
         if not recorder.record.left:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kale_nb.errors import UsageError
 
 if TYPE_CHECKING:
+    from kale_nb.engines.kfp.submission.engine import Options
     from kale_nb.engines.kfp.submission.taking import Cloning
     from kale_nb.engines.kfp.target import Target
     from kale_nb.engines.protocol import Engine
@@ -198,8 +199,18 @@ def engine_of(args: argparse.Namespace, pipeline: Pipeline, ask: Callable[[], bo
     if args.engine != "kfp":
         _refuse_others(args, args.submission.items())
         return None
-    from kale_nb.engines.kfp.submission.address import Asked, find_address
-    from kale_nb.engines.kfp.submission.engine import KfpEngine, Options
+    from kale_nb.engines.kfp.submission.address import find_address
+    from kale_nb.engines.kfp.submission.engine import KfpEngine
+
+    options = submission_of(args, pipeline, ask)
+    find_address(options.asked, os.environ)  # an address that makes no sense is told before a run is begun
+    return KfpEngine(options)
+
+
+def submission_of(args: argparse.Namespace, pipeline: Pipeline, ask: Callable[[], bool] | None = None) -> Options:
+    """Return how the options have a pipeline submitted. UsageError when they do not fit."""
+    from kale_nb.engines.kfp.submission.address import Asked
+    from kale_nb.engines.kfp.submission.engine import Options
 
     # A run on a cluster copies nothing here, so that the home folder may be the workspace without being named.
     here = {"volume_root": args.volume_root or folder_of(pipeline)}
@@ -212,18 +223,15 @@ def engine_of(args: argparse.Namespace, pipeline: Pipeline, ask: Callable[[], bo
         cookie_file=args.cookie_file,
         ca_file=args.ca_file,
     )
-    find_address(asked, os.environ)  # an address that makes no sense is told before a run is begun
-    return KfpEngine(
-        Options(
-            asked=asked,
-            experiment=args.experiment,
-            wait=not args.no_wait,
-            snapshot=False if args.no_snapshot else None,
-            target=target,
-            storage_class=args.storage_class,
-            cloning=_cloning(args),
-            ask=ask,
-        )
+    return Options(
+        asked=asked,
+        experiment=args.experiment,
+        wait=not args.no_wait,
+        snapshot=False if args.no_snapshot else None,
+        target=target,
+        storage_class=args.storage_class,
+        cloning=_cloning(args),
+        ask=ask,
     )
 
 

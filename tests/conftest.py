@@ -12,6 +12,11 @@ if threading.current_thread() is threading.main_thread() and signal.getsignal(si
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # About how hypothesis prints, not about what is tested. Not in pyproject.toml, where it would be imported for every test of this checkout.
+    config.addinivalue_line("filterwarnings", "ignore::hypothesis.errors.HypothesisWarning")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-goldens", action="store_true", help="write what the tests compare with anew, from what the code gives now"

@@ -94,7 +94,7 @@ _UNUSED = {
     "upload_pipeline": "uploaded the pipeline on saving; run `kale compile` instead",
     "use_notebook_volumes": "mounted the notebook server's volumes; the notebook's folder is copied for each run",
     "output_path": "was the name of the compiled file; give it to `kale compile`",
-    "auto_snapshot": "was the older name of `autosnapshot`; rename the key",
+    "auto_snapshot": "was the older name of `autosnapshot`; set that instead",
     "kale_version": "was the version that saved the notebook; it may go",
 }
 _SINGULAR = {

@@ -13,7 +13,8 @@ from kale_nb.cli.cluster_options import add_cluster_options, add_server_options,
 from kale_nb.cli.gc_command import age, count
 from kale_nb.cli.options import add_places
 from kale_nb.errors import KaleError, UsageError
-from kale_nb.report.style import Style, clip, is_terminal, size, table
+from kale_nb.report.style import Style, clip, is_terminal, table
+from kale_nb.sizes import size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

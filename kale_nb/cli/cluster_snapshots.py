@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from kale_nb.cli import messages
 from kale_nb.cli.cluster_options import cluster_asked
 from kale_nb.errors import UsageError, VolumeError
-from kale_nb.report.style import Style, clip, size, table
+from kale_nb.report.style import Style, clip, table
+from kale_nb.sizes import size
 
 if TYPE_CHECKING:
     from kale_nb.engines.kfp.cluster.inventory import Inventory, Kept

@@ -1,7 +1,8 @@
 """Parse the command line, call the command, turn what it raises into a message and an exit code.
 
-Exit codes: 0 well, 1 a step failed or a check found something, 2 the command line, the file or the notebook is at fault, 70 a defect of
-kale itself, 129, 130, 143 stopped by SIGHUP, Ctrl-C, SIGTERM. A traceback of kale is shown only with `--debug` or KALE_DEBUG.
+Exit codes: 0 well, 1 a step failed, what was asked for could not be done or a check found something, 2 the command line, the file or the
+notebook is at fault, 70 a defect of kale itself, 129, 130, 143 stopped by SIGHUP, Ctrl-C, SIGTERM. A traceback of kale is shown only with
+`--debug` or KALE_DEBUG.
 
 A command is a module with `configure(parser)` and `run(args) -> int`, imported only when it is the one called.
 """
@@ -42,6 +43,9 @@ COMMANDS = {
     "explain": "explain a diagnostic by its code",
 }
 
+_WRITING = {"compile", "graph"}
+"""The commands that run nothing and write something."""
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors look like all our other errors."""
@@ -53,10 +57,10 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `kale` with these arguments (those of the process when None) and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    debug = bool(os.environ.get("KALE_DEBUG"))
+    debug, command = bool(os.environ.get("KALE_DEBUG")), ""
     try:
         args = _parse(words)
-        debug = debug or args.debug
+        debug, command = debug or args.debug, args.command
         code: int = args.call(args)
         sys.stdout.flush()
         return code
@@ -72,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KaleError as error:
         if debug:
             raise
-        messages.error(error)
+        messages.error(error, "nothing was written" if command in _WRITING else "nothing was run")
         return USAGE if isinstance(error, CompileError | UsageError | SourceError) else FAILED
     except Exception as error:
         if debug:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kale_nb.cli import messages
 from kale_nb.cli.options import add_script_options
 from kale_nb.errors import UsageError
-from kale_nb.report.style import size
+from kale_nb.sizes import size
 from kale_nb.submitting import add_kfp_options, target_of
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def _write_folder(args: argparse.Namespace, compiled: Compiled) -> int:
 def _write_kfp(args: argparse.Namespace, compiled: Compiled) -> int:
     from kale_nb.engines.kfp.code import stage_code
     from kale_nb.engines.kfp.compiling import compile_kfp
+    from kale_nb.report.summary import near
 
     target, workspace = target_of(args, compiled.pipeline)
     package = compile_kfp(compiled.pipeline, compiled.stepbooks, target)
@@ -92,7 +93,7 @@ def _write_kfp(args: argparse.Namespace, compiled: Compiled) -> int:
         count = len(package.plan.tasks)
         print(f"{path}: {count} step{'s' if count != 1 else ''}, {size(len(package.text))}")
         if staged is not None:
-            print(f"{staged}: the stepbooks, which a snapshot of the workspace has to hold")
+            print(f"{near(staged)}: the stepbooks, which a snapshot of the workspace has to hold")
         for claim in package.plan.claims:
             needed = [n for what, n in claim.parameters.items() if _has_no_default(what, claim)]
             if needed:

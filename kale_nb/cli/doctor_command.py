@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kale_nb.cli import messages
 from kale_nb.cli.cluster_options import add_cluster_options, add_server_options, cluster_asked, server_asked
 from kale_nb.cli.options import add_pipeline_option, byte_count
 from kale_nb.errors import UsageError
@@ -76,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     diagnosis = _of_cluster(args) if args.engine == "kfp" else _of_machine(args)
     if args.yaml:
         sys.stdout.write(diagnosis.asks)
+        _tell_unasked(diagnosis)
     elif args.json:
         print(json.dumps(_to_json(diagnosis), ensure_ascii=False, indent=2))
     else:
@@ -86,6 +88,20 @@ def run(args: argparse.Namespace) -> int:
     return 0 if diagnosis.ready else 1
 
 
+def _tell_unasked(diagnosis: Diagnosis) -> None:
+    """Say on stderr why there are no rights to ask for."""
+    from kale_nb.engines.preflight import Mark
+
+    if diagnosis.asks:
+        return
+    for finding in diagnosis.of(Mark.MISSING):
+        messages.say(f"{Style(sys.stderr).paint('missing:', 'bold', 'red')} {finding.found}")
+        if finding.mend:
+            messages.say(f"  hint: {finding.mend}")
+    if diagnosis.ready:
+        messages.say("no right is missing")
+
+
 def _of_machine(args: argparse.Namespace) -> Diagnosis:
     from kale_nb.engines.local import preflight
     from kale_nb.planning import choose_workspace
@@ -93,6 +109,8 @@ def _of_machine(args: argparse.Namespace) -> Diagnosis:
     compiled, findings = _compiled(args)
     kernel = compiled.pipeline.kernel if compiled is not None else "python3"
     workspace, _ = choose_workspace(args.notebook or str(Path.cwd() / "notebook.ipynb"), args.workspace)
+    if compiled is not None:
+        findings = (*findings, *_planned(args.notebook, compiled, workspace, "local"))
     limit = args.max_workspace_size or 4 * 1024**3
     return preflight.diagnose(workspace.resolve(), kernel=kernel, max_bytes=limit, findings=findings)
 
@@ -124,8 +142,33 @@ def _of_cluster(args: argparse.Namespace) -> Diagnosis:
         only_workspace=args.only_workspace,
         clone_claims=args.clone_claims,
     )
+    if compiled is not None:
+        findings = (*findings, *_planned(args.notebook, compiled, folder, "kfp"))
     diagnosis = diagnose(checked)
     return replace(diagnosis, findings=(*findings, *diagnosis.findings))
+
+
+def _planned(notebook: str, compiled: Compiled, workspace: Path, engine: str) -> tuple[Finding, ...]:
+    """Plan the run; what it would be refused for, and what it would warn of, is told as findings."""
+    from kale_nb.engines.preflight import Finding, Mark
+    from kale_nb.planning import RunOptions, plan
+
+    try:
+        planned = plan(compiled.pipeline, RunOptions(workspace=workspace, engine=engine))
+    except UsageError as error:
+        refused = Finding(
+            key="plan",
+            part="Notebook",
+            mark=Mark.MISSING,
+            found=f"{notebook}: {error}",
+            why="`kale run` refuses it, and nothing would be run",
+            mend=error.hint or "",
+        )
+        return (refused,)
+    return tuple(
+        Finding(key=f"plan-{number}", part="Notebook", mark=Mark.WARNING, found=notice)
+        for number, notice in enumerate(planned.notices, 1)
+    )
 
 
 def _compiled(args: argparse.Namespace) -> tuple[Compiled | None, tuple[Finding, ...]]:

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from kale_nb.cli.options import add_places
-from kale_nb.report.style import Style, size, table
+from kale_nb.report.style import Style, table
 from kale_nb.results.files import RunFile
 from kale_nb.runs.record import RunRecord
+from kale_nb.sizes import size
 
 SIGN = {"created": "+", "changed": "~", "deleted": "-"}
 COLOR = {"created": "green", "changed": "yellow", "deleted": "red"}

@@ -9,7 +9,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from kale_nb.cli.options import add_places, byte_count
-from kale_nb.report.style import Style, date, size, table
+from kale_nb.report.style import Style, date, table
+from kale_nb.sizes import size
 
 if TYPE_CHECKING:
     from kale_nb.results.keeping import Collected, Fate, Level
@@ -80,7 +81,7 @@ def _command(args: argparse.Namespace) -> str:
 
 def _lines(done: Collected, level: Level, style: Style, *, dry_run: bool) -> list[str]:
     shown = done.fates if dry_run else [f for f in done.fates if f.goes or f.why]
-    rows = [_row(fate, style, dry_run=dry_run) for fate in shown]
+    rows = [_row(fate, level, style, dry_run=dry_run) for fate in shown]
     if rows and dry_run:
         heads = ("run", "began", "clones", "values", "rest", "snapshots", "")
         lines = table([heads, *rows], right=(2, 3, 4, 5), indent="")
@@ -93,11 +94,12 @@ def _lines(done: Collected, level: Level, style: Style, *, dry_run: bool) -> lis
     return lines
 
 
-def _row(fate: Fate, style: Style, *, dry_run: bool) -> tuple[str, ...]:
+def _row(fate: Fate, level: Level, style: Style, *, dry_run: bool) -> tuple[str, ...]:
     weight = fate.weight
     said = ""
     if fate.goes:
-        said = style.paint(f"{'would go' if dry_run else 'went'}: {fate.why}", "red")
+        what = "" if level == "runs" else "its clones "
+        said = style.paint(f"{what}{'would go' if dry_run else 'went'}: {fate.why}", "red")
     elif fate.why:
         said = f"stays: {fate.why}"
     if not dry_run:

@@ -14,6 +14,8 @@ from kale_nb.report.style import Style, columns, duration
 from kale_nb.runs.events import State
 from kale_nb.runs.record import RunRecord
 
+_SUFFIXES = {".svg": "svg", ".txt": "text", "": "text"}
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
@@ -29,14 +31,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="draw the making of the volumes too (as it is when the pipeline has others than its workspace)",
     )
-    parser.add_argument("--format", choices=("text", "svg"), help="text (the default) or SVG (when -o ends in .svg)")
-    parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="the file to write; standard output without it")
+    parser.add_argument("--format", choices=("text", "svg"), help="text (the default) or svg (when -o ends in .svg)")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, help="the file to write, .svg or .txt; standard output without it"
+    )
     add_places(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-
+    svg = _format(args) == "svg"
     record: RunRecord | None = None
     states: dict[StepName, State] = {}
     notes: dict[StepName, str] = {}
@@ -58,7 +62,6 @@ def run(args: argparse.Namespace) -> int:
         for volume in record.volumes if record is not None else ():
             states[StepName(volume.step)] = State.SUCCEEDED
             notes[StepName(volume.step)] = duration(volume.seconds)
-    svg = args.format == "svg" or (args.format is None and args.output is not None and args.output.suffix == ".svg")
     from kale_nb.report.drawing import text_lines
 
     if svg:
@@ -77,3 +80,16 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise UsageError(f"{args.output} cannot be written: {error.strerror}") from error
     return 0
+
+
+def _format(args: argparse.Namespace) -> str:
+    """Return what is to be written. UsageError for a file whose name promises something else."""
+    if args.format is not None or args.output is None:
+        return str(args.format or "text")
+    suffix = args.output.suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise UsageError(
+            f"{args.output} cannot be drawn: {suffix} is no format that there is",
+            hint="name a file that ends in .svg or .txt, or say --format svg or --format text",
+        )
+    return _SUFFIXES[suffix]

@@ -27,12 +27,12 @@ def say(text: str = "") -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def error(problem: KaleError) -> None:
-    """Show an error: message, hint; for a failed compile all diagnostics."""
+def error(problem: KaleError, undone: str = "nothing was run") -> None:
+    """Show an error: message, hint; for a failed compile all diagnostics, and what was not done."""
     style = Style(sys.stderr)
     if isinstance(problem, CompileError) and problem.diagnostics:
         diagnostics(problem.diagnostics)
-        say(f"{style.paint('error:', 'bold', 'red')} {counted(problem.diagnostics)}: nothing was run")
+        say(f"{style.paint('error:', 'bold', 'red')} {counted(problem.diagnostics)}: {undone}")
         return
     say(f"{style.paint('error:', 'bold', 'red')} {problem}")
     if problem.hint:

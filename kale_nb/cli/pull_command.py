@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from kale_nb.cli.options import add_places
 from kale_nb.errors import UsageError
-from kale_nb.report.style import Style, size, table
+from kale_nb.report.style import Style, table
+from kale_nb.sizes import size
 
 if TYPE_CHECKING:
     from kale_nb.results.pull import Pulled

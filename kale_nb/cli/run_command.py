@@ -115,15 +115,9 @@ def run(args: argparse.Namespace) -> int:
     if args.output_dir is not None and args.output_dir.exists() and not args.output_dir.is_dir():
         raise UsageError(f"--output-dir {args.output_dir} is a file")
     if args.dry_run:
-        from kale_nb.cli.costs import clone_costs
-        from kale_nb.cli.plan import plan_lines
+        from kale_nb.cli.dry_run import dry_run
 
-        planned = planning.plan(compiled.pipeline, options)
-        costs = clone_costs(compiled.pipeline, planned, options) if args.engine == "local" else {}
-        print("\n".join(plan_lines(compiled.pipeline, planned, out.style, costs)))
-        for notice in options.notices:
-            messages.warning(notice)
-        return 0
+        return dry_run(args, compiled, options, out.style)
     planning.plan(compiled.pipeline, options)
     engine = engine_of(args, compiled.pipeline)
     if args.json_events:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from kale_nb.cli.cluster_options import add_cluster_options
 from kale_nb.cli.options import add_places
 from kale_nb.errors import UsageError, VolumeError
-from kale_nb.report.style import Style, date, duration, short, size, table
+from kale_nb.report.style import Style, date, duration, short, table
+from kale_nb.sizes import size
 
 if TYPE_CHECKING:
     from kale_nb.runs.store import Store

@@ -29,8 +29,8 @@ def add_volume_options(parser: argparse.ArgumentParser) -> None:
         "--isolation",
         choices=("auto", "mount", "none"),
         default="auto",
-        help="whether steps see the clones at the paths of the originals: where the machine allows it (auto, the default), or not at all "
-        "run (mount), or never (none)",
+        help="whether steps see the clones at the paths of the originals: where the machine allows it (auto, the default), in any case, "
+        "so that a run where it cannot be is refused (mount), or never (none)",
     )
     parser.add_argument(
         "--conflicts",

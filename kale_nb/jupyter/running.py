@@ -205,7 +205,7 @@ class Progress:
         self._screen.show(text, {"text/html": html}, display_id=self._id, update=update)
 
     def _picture(self, now: float) -> tuple[str, str]:
-        done = sum(row.state not in (State.PENDING, State.RUNNING) for row in self._rows.values())
+        done = sum(row.state is State.SUCCEEDED for row in self._rows.values())
         state = "starting" if self._state is State.PENDING else self._state.value
         took = duration((self._ended or now) - self._started)
         text = f"{self._name}: {done}/{len(self._rows)} steps, {state}, {took}"

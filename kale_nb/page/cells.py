@@ -10,7 +10,8 @@ from kale_nb.annotations.marks import MarkedCell, Role
 from kale_nb.page.code import LONGEST_CODE, code_html
 from kale_nb.page.markup import LONGEST_MARKUP, markdown
 from kale_nb.page.outputs import PICTURES, Budget, outputs_html
-from kale_nb.report.style import plain, size
+from kale_nb.report.style import plain
+from kale_nb.sizes import size
 from kale_nb.source.cells import Cell, CellKind
 
 _SAID = {

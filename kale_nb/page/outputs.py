@@ -10,7 +10,8 @@ from html import escape
 from typing import Any
 
 from kale_nb.page.markup import LONGEST_MARKUP, harmless, markdown
-from kale_nb.report.style import plain, size
+from kale_nb.report.style import plain
+from kale_nb.sizes import size
 
 MOST_LINES, LONGEST_TEXT = 200, 20_000
 """Of one output's text."""

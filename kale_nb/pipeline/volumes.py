@@ -134,11 +134,13 @@ def _refuse_one_name_twice(volumes: Iterable[Volume]) -> None:
 
 
 def variable(name: str) -> str:
-    """Return the environment variable that tells a step where a data volume is: ASCII, for Kubernetes takes no other.
+    """Return the environment variable that tells a step where a volume is: ASCII, for Kubernetes takes no other.
 
-    >>> variable("training-data"), variable("größe")
-    ('KALE_DATA_TRAINING_DATA', 'KALE_DATA_GROSSE')
+    >>> variable("training-data"), variable("größe"), variable(MARSHAL)
+    ('KALE_DATA_TRAINING_DATA', 'KALE_DATA_GROSSE', 'KALE_MARSHAL')
     """
+    if name == MARSHAL:
+        return "KALE_MARSHAL"
     spelled = name if name.isascii() else kubernetes_name(name)
     return "KALE_DATA_" + re.sub(r"\W", "_", spelled).upper()
 

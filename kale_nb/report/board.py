@@ -90,8 +90,7 @@ class Board:
         """Return the display: at most `rows` lines of at most `columns` columns."""
         elapsed = (self._ended or now) - (self._started or now)
         states = [line.state for line in self._steps.values()]
-        done = sum(state not in (State.PENDING, State.RUNNING) for state in states)
-        head = f"{self._title}  {done}/{len(states)} steps  {duration(elapsed)}"
+        head = f"{self._title}  {states.count(State.SUCCEEDED)}/{len(states)} steps  {duration(elapsed)}"
         foot = f"{self._run}  {self._note}  Ctrl-C stops"
         # The workspace alone is told at the bottom; several volumes are rows, as long as there is room for every step as well.
         volumes = self._volumes if 1 < len(self._volumes) <= rows - 2 - len(self._steps) else {}

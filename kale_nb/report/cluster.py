@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from kale_nb.engines.kfp.cluster.inventory import Kept
 from kale_nb.engines.kfp.cluster.removing import Cost
-from kale_nb.report.style import size
+from kale_nb.sizes import size
 
 
 def age_of(kept: Kept, now: datetime.datetime) -> str:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import TextIO
 
-from kale_nb.report.style import Style, clock, duration, is_terminal, pad, plain, size, width
+from kale_nb.pipeline.volumes import WORKSPACE, variable
+from kale_nb.report.style import Style, clock, duration, is_terminal, pad, plain, width
 from kale_nb.runs.codec import event_to_json
 from kale_nb.runs.events import (
     Event,
@@ -27,6 +29,7 @@ from kale_nb.runs.events import (
     VolumeCreated,
 )
 from kale_nb.runs.record import VolumeRecord
+from kale_nb.sizes import size
 
 
 class Stream:
@@ -119,7 +122,11 @@ class PlainLines:
 
 def volume_text(volume: VolumeCreated | VolumeRecord) -> str:
     """Return what a volume is and holds, on one line."""
-    where = f" at {plain(str(volume.mount_point))}" if volume.mount_point is not None else ""
+    where = (
+        ""
+        if volume.volume == WORKSPACE and volume.mount_point is None
+        else f" at {place_text(volume.volume, volume.mount_point)}"
+    )
     match volume.mechanism:
         case "empty":
             held = "empty"
@@ -128,6 +135,11 @@ def volume_text(volume: VolumeCreated | VolumeRecord) -> str:
         case _:
             held = f"{_counted(volume.files, 'file')}, {size(volume.size)}"
     return f"{plain(volume.volume)}{where}, {held}"
+
+
+def place_text(volume: str, mount_point: Path | str | None) -> str:
+    """Return where steps find a volume: its mount point, or where they do not see it there (None) the variable that holds the place."""
+    return plain(str(mount_point)) if mount_point is not None else f"${variable(volume)}"
 
 
 def brief(failure: Failure) -> str:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
 
-from kale_nb.pipeline.model import Pipeline, Step, StepSettings
+from kale_nb.pipeline.model import Pipeline, Step, StepSettings, Volume
 
 
 def pipeline_settings(pipeline: Pipeline) -> list[tuple[str, str]]:
     """Return what the marks say of the pipeline as a whole, but for its name, description and parameters."""
     facts = [(name, value) for name in ("experiment", "image") if (value := getattr(pipeline, name))]
-    facts += [(f"volume {v.name}", f"{v.mount_point} {v.size or ''} {v.kind}".replace("  ", " ")) for v in pipeline.volumes]
+    facts += [(f"volume {v.name}", _volume(v)) for v in pipeline.volumes]
     return facts
+
+
+def _volume(volume: Volume) -> str:
+    """Return where a volume is seen and what it is: on this machine a folder or a clone of one, else what the marks call it."""
+    if volume.source is None:
+        return " ".join(filter(None, (volume.mount_point, volume.size, volume.kind)))
+    size = f" {volume.size}" if volume.size else ""
+    what = f"the folder {volume.source}, to be read" if volume.read_only else f"a clone of {volume.source}"
+    return f"{volume.mount_point}{size}, {what}"
 
 
 def step_settings(step: Step) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""How text is put on a terminal: colours, widths, durations, sizes, tables. Nothing here prints."""
+"""How text is put on a terminal: colours, widths, durations, tables. Nothing here prints."""
 
 from __future__ import annotations
 
@@ -147,19 +147,6 @@ def duration(seconds: float | None) -> str:
     if whole < 86400:
         return f"{whole // 3600} h {whole % 3600 // 60:02} min"
     return f"{whole // 86400} d {whole % 86400 // 3600:02} h"
-
-
-def size(count: float) -> str:
-    """Return a number of bytes for people.
-
-    >>> [size(n) for n in (0, 999, 1536, 5 * 1024**3)]
-    ['0 B', '999 B', '1.5 kB', '5.0 GB']
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TB"
 
 
 def number(value: float) -> str:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from kale_nb.location import Location
 from kale_nb.report.progress import volume_text
-from kale_nb.report.style import Style, clip, duration, number, plain, size, table
+from kale_nb.report.style import Style, clip, duration, number, plain, table
 from kale_nb.results.gone import CLONE, how_it_went
 from kale_nb.runs.events import OldClonesRemoved, State
 from kale_nb.runs.record import RunRecord, StepRecord
+from kale_nb.sizes import size
 
 
 def summary_lines(record: RunRecord, style: Style) -> list[str]:
@@ -125,12 +126,12 @@ def show_command(record: RunRecord, step: StepRecord | None = None) -> str:
 
 
 def near(path: Path) -> str:
-    """Return a path as short as it can be written from the current folder: relative when below it, else absolute."""
+    """Return a path as short as it can be written from the current folder: relative when below it, else absolute without `..`."""
     try:
         relative = os.path.relpath(path)
     except (OSError, ValueError):
         return str(path)
-    return str(path) if relative.startswith("..") else relative
+    return os.path.normpath(path) if relative.startswith("..") else relative
 
 
 def _section(title: str, rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> list[str]:

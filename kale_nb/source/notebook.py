@@ -34,7 +34,9 @@ def read_notebook(path: str | Path) -> Source:
     text = _decode(data, shown)
     if Path(path).suffix == ".py" and text.strip():
         raise SourceError(
-            "Python scripts cannot be read yet, only notebooks", location=Location(path=shown), hint="give an .ipynb file"
+            "this is a Python script, and a notebook is needed here",
+            location=Location(path=shown),
+            hint=f"`kale compile {shown}` compiles scripts",
         )
     return notebook_source(parse_notebook(text, shown), path=shown, sha256=hashlib.sha256(data).hexdigest())
 

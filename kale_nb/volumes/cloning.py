@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kale_nb.errors import VolumeError
+from kale_nb.sizes import size
 from kale_nb.volumes import subvolumes
 from kale_nb.volumes.copying import Copier
 from kale_nb.volumes.locks import Staging
 from kale_nb.volumes.manifest import Header
 from kale_nb.volumes.model import Entry, Mechanism, Snapshot
 from kale_nb.volumes.objects import Objects
-from kale_nb.volumes.scan import human_size, printable
+from kale_nb.volumes.scan import printable
 from kale_nb.volumes.trees import Tree
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -164,7 +165,7 @@ def check_room(made: Snapshot, folder: Path, entries: Entries, objects: Objects)
     if free >= need or (files and _shares_blocks(objects, files[0], folder)):
         return
     raise VolumeError(
-        f"not enough disk space for a clone of the workspace: it needs {human_size(int(need))} and {human_size(free)} are free in "
+        f"not enough disk space for a clone of the workspace: it needs {size(int(need))} and {size(free)} are free in "
         f"{folder.parent}",
         hint="free some space (old runs are in .kale/runs), or leave files out in .kaleignore",
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from kale_nb.sizes import size
 from kale_nb.volumes import subvolumes
 from kale_nb.volumes.cache import StatCache, matches
 from kale_nb.volumes.copying import Copier
 from kale_nb.volumes.locks import Staging
 from kale_nb.volumes.model import Mechanism, Probe
 from kale_nb.volumes.mounts import file_system
-from kale_nb.volumes.scan import Scan, human_size
+from kale_nb.volumes.scan import Scan
 
 _PER_NEW, _PER_CLONED = 80e-6, 60e-6
 """Seconds to hash and store one small file, and to clone it, near enough."""
@@ -83,8 +84,8 @@ def describe(told: Probe) -> str:
     """
     why = f" ({told.reason})" if told.reason else ""
     time = f"{told.estimated_seconds:.1f} s" if told.estimated_seconds >= 0.1 else "less than 0.1 s"
-    cost = f"about {human_size(told.estimated_bytes)} on the disk and {time}"
-    return f"{told.files:,} file{'' if told.files == 1 else 's'}, {human_size(told.size)}, {_HOW[told.mechanism]}{why}: {cost}"
+    cost = f"about {size(told.estimated_bytes)} on the disk and {time}"
+    return f"{told.files:,} file{'' if told.files == 1 else 's'}, {size(told.size)}, {_HOW[told.mechanism]}{why}: {cost}"
 
 
 def is_much(found: Scan) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kale_nb.errors import VolumeError
+from kale_nb.sizes import size
 from kale_nb.volumes.environments import fingerprint
 from kale_nb.volumes.ignore import IGNORE_FILE, ignored_always, is_environment, user_rules
 from kale_nb.volumes.model import Policy
@@ -194,10 +195,10 @@ def _refuse(source: Path, found: Scan, policy: Policy) -> None:
     """Raise the error for a workspace that is too large."""
     count = len(found.files) + len(found.links)
     if found.size > policy.max_bytes:
-        reason = f"it holds {human_size(found.size)} or more, and at most {human_size(policy.max_bytes)} are copied"
+        reason = f"it holds {size(found.size)} or more, and at most {size(policy.max_bytes)} are copied"
     else:
         reason = f"it holds {count:,} files or more, and at most {policy.max_files:,} are copied"
-    largest = ", ".join(f"{printable(name)} ({human_size(size)})" for name, size in _largest(found))
+    largest = ", ".join(f"{printable(name)} ({size(length)})" for name, length in _largest(found))
     raise VolumeError(
         f"the workspace {source} is too large to copy: {reason}. Largest so far: {largest}",
         hint=f"leave what the steps do not need out in {IGNORE_FILE} (gitignore syntax), name a smaller folder with --workspace, "
@@ -207,17 +208,3 @@ def _refuse(source: Path, found: Scan, policy: Policy) -> None:
 
 def _largest(found: Scan) -> Iterator[tuple[str, int]]:
     yield from found.largest.most_common(5)
-
-
-def human_size(size: int) -> str:
-    """Say a number of bytes for people.
-
-    >>> human_size(512), human_size(4 * 1024**3)
-    ('512 B', '4.0 GiB')
-    """
-    amount = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"

@@ -60,7 +60,7 @@ def test_without_yes_nothing_goes_and_what_would_is_told_with_what_it_costs(run:
     assert lines[1][:2] == ["claim", "clone-ada"]
     assert lines[2][:2] == ["snapshot", "snap-ada"]
     assert "would go: named by --run" in out
-    assert "would remove 1 claim and 1 snapshot: claims of 1.0 GB, snapshots of 1.0 GB\n" in out
+    assert "would remove 1 claim and 1 snapshot: claims of 1.0 GiB, snapshots of 1.0 GiB\n" in out
     assert out.endswith("nothing was removed: --yes removes it\n")
     assert "bob" not in out
     assert there(run) == EVERYTHING
@@ -68,7 +68,7 @@ def test_without_yes_nothing_goes_and_what_would_is_told_with_what_it_costs(run:
 
 def test_yes_removes_what_was_named_and_no_more(run: Space, capsys: Out) -> None:
     assert main(["clean", "--run", "aaaa", "--yes"]) == 0
-    assert capsys.readouterr().out.endswith("removed 1 claim and 1 snapshot: claims of 1.0 GB, snapshots of 1.0 GB\n")
+    assert capsys.readouterr().out.endswith("removed 1 claim and 1 snapshot: claims of 1.0 GiB, snapshots of 1.0 GiB\n")
     assert there(run) == {"clone-bob", "snap-bob"}
 
 
@@ -206,13 +206,13 @@ def test_snapshots_on_a_cluster_are_listed(run: Space, driver: Driver, capsys: O
     heads = ["snapshot", "taken", "size", "of", "class", "deleting", "pipeline", "run", "owner", "expires", "state"]
     assert out.splitlines()[0].split() == heads
     rows = {line.split()[0]: line for line in out.splitlines()[1:]}
-    assert " 1.0 GB  home " in rows["snap-ada"]
+    assert " 1.0 GiB  home " in rows["snap-ada"]
     assert rows["snap-ada"].rstrip().endswith("ready")
     assert f"frees it train {RUN.run} ada never" in " ".join(rows["snap-ada"].split())
     assert "2099-01-31" in rows["later"]
     assert re.search("pending|failed: .*…$", rows["later"]), "the driver has looked at it, or not yet"
     assert "theirs" not in rows
-    assert "with what runs made from them: 2 claims and 3 snapshots: claims of 2.0 GB, snapshots of 2.0 GB\n" in out
+    assert "with what runs made from them: 2 claims and 3 snapshots: claims of 2.0 GiB, snapshots of 2.0 GiB\n" in out
 
 
 def test_one_of_them_or_a_runs_is_shown(run: Space, driver: Driver, capsys: Out) -> None:
@@ -229,7 +229,7 @@ def test_one_of_them_or_a_runs_is_shown(run: Space, driver: Driver, capsys: Out)
             "train",
             "ada",
         )
-        assert "cloned as    claim clone-ada, 1.0 GB, bound" in out
+        assert "cloned as    claim clone-ada, 1.0 GiB, bound" in out
         assert "deleting it  frees it" in out
     assert main(["snapshots", "--kfp", "show", "nothing"]) == 1
     assert main(["snapshots", "--kfp", "show"]) == 2

@@ -79,6 +79,7 @@ def test_each_step_has_a_line_with_state_elapsed_and_last_output() -> None:
     failed = shown(board(chain("a", "b"), start("a"), end("a", State.FAILED, failure)))
     assert "ValueError: no (cell 4, line 2)" in failed[1]
     assert "more" not in failed[1]
+    assert "0/2 steps" in failed[0], "those that failed and those that were skipped are not done"
 
 
 def test_a_retry_says_why_and_when() -> None:

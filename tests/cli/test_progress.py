@@ -62,7 +62,7 @@ def test_plain_lines_tell_each_change_once_with_the_time() -> None:
     assert all(re.match(r"\d\d:\d\d:\d\d  ", line) for line in lines)
     assert [line[10:] for line in lines] == [
         "demo: 2 steps, run r-1",
-        "create-volume-1: workspace, 3 files, 2.0 kB in 0.10 s",
+        "create-volume-1: workspace, 3 files, 2.0 KiB in 0.10 s",
         "train  running",
         "train  failed, next attempt in 2.0 s: ValueError: no (cell 4, line 2)",
         "train  running (attempt 2)",

@@ -124,8 +124,22 @@ def test_a_dry_run_tells_how_volumes_would_be_cloned_and_what_it_costs_and_leave
     assert told[place + 1].strip().startswith("1 file, 5 B, ")
     assert "on the disk and" in told[place + 1]
     assert sorted(os.listdir(project)) == ["data", "nb.ipynb"]
-    refused = ended("run", "nb.ipynb", "--dry-run", "--max-workspace-size", "3").out
-    assert "cannot be told: the workspace" in refused
+    refused = ended("run", "nb.ipynb", "--dry-run", "--max-workspace-size", "3")
+    assert refused.code == 1, "as the run"
+    assert "error: the workspace" in refused.err
+    assert "2 steps would run" in refused.out
+
+
+def test_steps_that_do_not_see_volumes_at_their_paths_are_told_of_by_their_variables(project: Path) -> None:
+    more = {"marshal_volume": True}
+    write_cells(project / "nb.ipynb", NOTEBOOK, {"kubeflow_notebook": {**SETTINGS, **more}})
+    done = ended("run", "nb.ipynb", "--isolation", "none")
+    assert done.code == 0, done.err
+    assert "create-volume-2: data at $KALE_DATA_DATA, 1 file" in done.out
+    assert "create-marshal-volume: marshal at $KALE_MARSHAL, empty" in done.out
+    assert "/kale-test/data" not in done.out
+    assert "/marshal" not in done.out
+    assert [volume["mount_point"] for volume in volumes_of("nb.ipynb", "--isolation", "none")] == [None] * 4
 
 
 def test_a_run_is_done_again_with_the_volumes_that_it_was_given(project: Path) -> None:

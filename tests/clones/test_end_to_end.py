@@ -97,7 +97,7 @@ def test_a_notebook_runs_on_a_clone_while_the_original_goes_on(notebook: Noteboo
     assert process.returncode == 0, said
     print(said)
     assert f"snapshot {snapshot['metadata']['name']} of home: ready after" in said
-    assert "create-volume-1: workspace at /home/jovyan, a clone of 1.0 GB in" in said
+    assert "create-volume-1: workspace at /home/jovyan, a clone of 1.0 GiB in" in said
     assert without_runs(home) == before, "the run has not touched the workspace"
     assert content(taken) == picture, "the run has not touched the snapshot"
 

@@ -383,7 +383,7 @@ def test_volumes_of_the_command_line_are_not_dropped(
     assert code == 0, said.err
     assert sorted(s["spec"]["source"]["persistentVolumeClaimName"] for s in notebook.snapshots()) == ["home", "models"]
     assert "waiting for 2 snapshots: " in said.out
-    assert "create-volume-2: models at /models, a clone of 1.0 GB" in said.out
+    assert "create-volume-2: models at /models, a clone of 1.0 GiB" in said.out
 
 
 def test_options_of_clones_are_refused_where_there_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

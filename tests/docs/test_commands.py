@@ -32,7 +32,8 @@ VARYING = [
     (re.compile(r"\d+ min( \d+ s)?"), "<duration>"),
     (re.compile(r"\d+(\.\d+)? m?s\b"), "<duration>"),
     (re.compile(r"\bin \d+\.\d\ds\b"), "in <duration>"),
-    (re.compile(r"\d+(\.\d+)? [kMG]?B\b"), "<size>"),
+    (re.compile(r"\d+(\.\d+)? ([kMG]|[KMGT]i)?B\b"), "<size>"),
+    (re.compile(r"\.kale/kfp/[0-9a-f]+"), "<stepbooks>"),
     (re.compile(r"\s+"), " "),
 ]
 

@@ -95,6 +95,41 @@ def test_a_notebook_that_cannot_become_a_pipeline_or_has_no_kernel_here(capsys: 
     assert "there is no kernel called 'nowhere'" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize(
+    ("volume", "says"),
+    [
+        ("../nolake:/lake", "which is no folder"),
+        ("scratch:/etc", "it would hide /etc"),
+        ("scratch:/", "cannot be mounted at /"),
+    ],
+)
+def test_what_a_run_of_the_notebook_refuses_is_told_before_it_is_tried(
+    capsys: Out, tmp_path: Path, volume: str, says: str
+) -> None:
+    notebook = write_notebook(f"%pipeline --volume {volume}\n\n%%step one\nx = 1", tmp_path / "nb.ipynb")
+    assert main(["doctor", str(notebook), "--json"]) == 1
+    [found] = [each for each in json.loads(capsys.readouterr().out)["findings"] if each["state"] == "missing"]
+    assert found["key"] == "plan"
+    assert says in found["found"]
+    assert found["mend"]
+
+
+def test_a_notebook_with_a_folder_that_is_there_can_run(capsys: Out, tmp_path: Path) -> None:
+    (tmp_path / "lake").mkdir()
+    notebook = write_notebook("%pipeline --volume ./lake:/lake\n\n%%step one\nx = 1", tmp_path / "nb.ipynb")
+    assert main(["doctor", str(notebook)]) == 0
+    assert capsys.readouterr().out.endswith("nb.ipynb can run\n")
+    write_notebook("%pipeline --volume lake:/lake\n\n%%step one\nx = 1", notebook)
+    assert main(["doctor", str(notebook)]) == 0
+    assert "there is a folder ./lake" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_folder_that_is_not_there_is_told_for_a_cluster_too(capsys: Out, tmp_path: Path) -> None:
+    notebook = write_notebook("%pipeline --volume ../nolake:/lake\n\n%%step one\nx = 1", tmp_path / "nb.ipynb")
+    assert main(["doctor", "--kfp", str(notebook)]) == 1
+    assert "which is no folder" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_workspace_that_is_too_large(capsys: Out) -> None:
     Path("large").write_bytes(bytes(5000))
     assert main(["doctor", "--max-workspace-size", "1K"]) == 1
@@ -114,6 +149,14 @@ def test_nothing_says_where_a_cluster_is(capsys: Out) -> None:
     assert "nothing says where Kubeflow Pipelines is" in out
     assert "nothing says where a Kubernetes cluster is" in out
     assert out.endswith("a run cannot work: 2 missing\n")
+
+
+def test_yaml_without_rights_to_ask_for_says_why_on_stderr(capsys: Out) -> None:
+    assert main(["doctor", "--engine", "kfp", "--yaml"]) == 1
+    seen = capsys.readouterr()
+    assert seen.out == "", "kubectl reads it"
+    assert "missing: nothing says where a Kubernetes cluster is" in seen.err
+    assert "hint: give --kubeconfig FILE" in seen.err
 
 
 def doctor(config: Path, server: Server, *words: str, terminal: bool = False) -> subprocess.CompletedProcess[str]:

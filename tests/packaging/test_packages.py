@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import configparser
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -74,3 +76,14 @@ def test_the_alias_has_the_version_of_the_package() -> None:
 
     assert kale.__version__ == kale_nb.__version__
     assert kale.__all__ == ["__version__", "load_ipython_extension", "unload_ipython_extension"]
+
+
+def test_the_example_of_the_guide_is_tested_with_nothing_but_pytest(tmp_path: Path) -> None:
+    (tmp_path / "hypothesis.py").write_text("raise ImportError('not installed')")
+    words = ["-q", "--collect-only", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:xdist", "examples/tested"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *words], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "test_orders.py" in done.stdout

@@ -196,7 +196,7 @@ def test_huge_outputs_and_cells_have_bounds() -> None:
     assert len(text) < 20_000_000
     assert "999800 more lines in the notebook" in page.text
     assert "more in the notebook" in page.text
-    assert "a picture of 8.6 MB: shown in the notebook only" in page.text
+    assert "a picture of 8.6 MiB: shown in the notebook only" in page.text
     assert "is left out: the page has" in page.text
 
 
@@ -253,3 +253,18 @@ def test_a_warning_is_on_the_page_with_its_cell() -> None:
     page = Page(made(code("%%step a\nx = 1"), code("print(1)", tags=("skip",)), code("print(2)")))
     assert "Findings" in page.text
     assert "#cell-3" in page.links
+
+
+def test_a_volume_says_whether_it_is_a_folder_a_clone_of_one_or_empty(tmp_path: Path) -> None:
+    volumes = ["../lake:/lake", "../raw:/raw:ro", "scratch:/scratch:5Gi"]
+    content = {
+        "cells": [code("%%step one\nx = 1")],
+        "metadata": {"kubeflow_notebook": {"volumes": volumes}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    (tmp_path / "nb.ipynb").write_text(json.dumps(content))
+    text = Page(page_html(compile_notebook(tmp_path / "nb.ipynb"))).text
+    assert "volume lake /lake, a clone of ../lake" in text
+    assert "volume raw /raw, the folder ../raw, to be read" in text
+    assert "volume scratch /scratch 5Gi new" in text

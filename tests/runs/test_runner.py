@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,31 @@ def test_the_job_says_what_was_asked(tmp_path: Path) -> None:
     assert (job.steps, job.jobs, job.fail_fast, job.max_bytes, job.output_dir) == (("load", "a"), 3, True, 7, tmp_path / "out")
     assert (job.workspace, job.cwd, job.directory) == (tmp_path, Path(), record.directory)
     assert json.loads((record.directory / "stepbooks" / "join.ipynb").read_text())["nbformat"] == 4
+
+
+def test_an_empty_volume_with_the_name_of_a_folder_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lake").mkdir()
+    (tmp_path / "here" / "pond").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    made = compiled(tmp_path)
+    marked = replace(
+        made,
+        pipeline=replace(
+            made.pipeline, volumes=(Volume(name="lake", mount_point="/lake"), Volume(name="pond", mount_point="/pond"))
+        ),
+    )
+    record = run(marked, engine=FakeEngine())
+    [told] = record.warnings
+    assert told == "the volume lake begins empty, and there is a folder ./lake; write ./lake:/lake for a clone of it"
+
+    given = RunOptions(volumes=(Volume(name="lake", mount_point="/lake"), Volume(name="pond", mount_point="/pond")))
+    [told] = plan(made.pipeline, given).notices
+    assert "write ./pond:/pond" in told, "what the command line names is relative to the current folder"
+    cloned = RunOptions(volumes=(Volume(name="lake", mount_point="/lake", source=str(tmp_path / "lake")),))
+    assert plan(made.pipeline, cloned).notices == ()
+    claim = RunOptions(volumes=(Volume(name="pond", mount_point="/pond", kind="pvc"),))
+    assert plan(made.pipeline, claim).notices == ()
+    assert plan(made.pipeline, replace(given, repeats=record.id)).notices == (), "it was told when the run was first done"
 
 
 def test_observers_see_every_event_after_the_record_has_it(tmp_path: Path) -> None:

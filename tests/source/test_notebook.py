@@ -243,7 +243,7 @@ class TestRefused:
         check_refuses(write(tmp_path, notebook(code("x"), metadata=metadata)), named, "Python")
 
     def test_a_script_in_one_clear_line(self, tmp_path: Path) -> None:
-        check_refuses(write(tmp_path, "x = 1\n", "flow.py"), "scripts cannot be read yet")
+        check_refuses(write(tmp_path, "x = 1\n", "flow.py"), "this is a Python script", "`kale compile ")
 
     def test_json_nested_beyond_reason(self, tmp_path: Path) -> None:
         check_refuses(write(tmp_path, '{"nbformat": 4, "cells": ' + "[" * 200_000), "nested too deeply")

@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib import metadata
 from pathlib import Path
 
 from kale_nb import __version__
 from kale_nb.engines.local.kernels import KernelHost
 from kale_nb.engines.local.kernelspecs import find_kernel
-from kale_nb.engines.local.views import make_view
+from kale_nb.engines.local.seeing import why_not_mounted
 from kale_nb.engines.preflight import Diagnosis, Finding, Mark
 from kale_nb.errors import EngineError, VolumeError
+from kale_nb.sizes import size
 from kale_nb.volumes import Policy, SnapshotStore
 
 PART = "This machine"
@@ -88,7 +88,7 @@ def _kernel(name: str) -> Finding:
 
 
 def _view(workspace: Path) -> Finding:
-    reason = _why_no_view(workspace)
+    reason = why_no_view(workspace)
     if not reason:
         return Finding(
             key="view", part=PART, mark=Mark.OK, found="steps see clones at the paths of the originals (private mount namespaces)"
@@ -103,14 +103,11 @@ def _view(workspace: Path) -> Finding:
     )
 
 
-def _why_no_view(workspace: Path) -> str:
-    if sys.platform != "linux":
-        return "only Linux has mount namespaces"
+def why_no_view(workspace: Path, places: Collection[str] = (), *, isolation: str = "auto", live: bool = False) -> str:
+    """Return why steps of a run would not see volumes at their own paths; see `why_not_mounted`."""
     try:
         with KernelHost(lambda message: None) as host:
-            folder = Path(host.folder) / "trial"
-            folder.mkdir()
-            return host.probe(make_view(folder, workspace, folder, [], [Path(host.folder)]).to_json(host.root))
+            return why_not_mounted(host, workspace, places, isolation=isolation, live=live)
     except (EngineError, OSError) as error:
         return str(error)
 
@@ -142,10 +139,12 @@ def _workspace(workspace: Path, max_bytes: int) -> Iterator[Finding]:
         key="clone",
         part=FOLDER,
         mark=Mark.OK,
-        found=f"{workspace}: {probe.files} file{'s' * (probe.files != 1)}, {_size(probe.size)}; {_HOW[probe.mechanism]}{slow}",
+        found=f"{workspace}: {probe.files} file{'s' * (probe.files != 1)}, {size(probe.size)}; {_HOW[probe.mechanism]}{slow}",
     )
     free = shutil.disk_usage(place).free
-    needed = f"{_size(free)} free; the first run takes about {_size(probe.estimated_bytes)}, {max(1, round(probe.estimated_seconds))} s"
+    needed = (
+        f"{size(free)} free; the first run takes about {size(probe.estimated_bytes)}, {max(1, round(probe.estimated_seconds))} s"
+    )
     short = probe.estimated_bytes > free
     yield Finding(
         key="space",
@@ -155,11 +154,3 @@ def _workspace(workspace: Path, max_bytes: int) -> Iterator[Finding]:
         why="a clone that does not fit fails half-way" if short else "",
         mend="`kale gc` removes old runs; or list in .kaleignore what steps do not need" if short else "",
     )
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TB"

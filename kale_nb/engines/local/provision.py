@@ -18,10 +18,11 @@ from kale_nb.pipeline.model import Volume
 from kale_nb.pipeline.volumes import MARSHAL, WORKSPACE, Creation, creations, quantity_bytes, variable
 from kale_nb.runs.events import Observer, RunNote, RunWarning, VolumeCreated, VolumeRead
 from kale_nb.runs.store import snapshot_folder
+from kale_nb.sizes import size
 from kale_nb.volumes.glance import glance
 from kale_nb.volumes.model import Clone, Policy, Probe, Snapshot
 from kale_nb.volumes.probing import describe
-from kale_nb.volumes.scan import SPECIAL, human_size
+from kale_nb.volumes.scan import SPECIAL
 from kale_nb.volumes.snapshots import SnapshotStore
 from kale_nb.volumes.taking import LEADS_OUT, LEADS_TO
 
@@ -216,7 +217,7 @@ class _Provider:
         free = shutil.disk_usage(self._job.directory).free
         if free < self._limit:
             raise VolumeError(
-                f"the marshal volume is to hold {asked.size}, and only {human_size(free)} are free in {self._job.directory}",
+                f"the marshal volume is to hold {asked.size}, and only {size(free)} are free in {self._job.directory}",
                 hint="ask for less with marshal_volume_size, or free some space",
             )
 
@@ -258,7 +259,7 @@ class _Provider:
                 size=snapshot.size,
                 seconds=time.monotonic() - started,
                 bytes=clone.bytes,
-                mount_point=place if creation.volume is not None else None,
+                mount_point=place if self._seen and creation.volume is not None else None,
                 mechanism=clone.mechanism,
                 snapshot=snapshot.id,
             )
@@ -307,7 +308,7 @@ class _Provider:
                 size=0 if clone is None else clone.snapshot.size,
                 seconds=seconds,
                 bytes=0 if clone is None else clone.bytes,
-                mount_point=None if creation.mount_point is None else Path(creation.mount_point),
+                mount_point=Path(creation.mount_point) if self._seen and creation.mount_point is not None else None,
                 mechanism="empty" if clone is None else clone.mechanism,
             )
         )

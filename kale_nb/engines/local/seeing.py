@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kale_nb.engines.local.kernels import KernelHost
 from kale_nb.engines.local.provision import Provided
-from kale_nb.engines.local.views import Mount, View, check_mount_point, hidden_originals, make_view
+from kale_nb.engines.local.views import Mount, View, hidden_originals, make_view, mount_points
 from kale_nb.engines.protocol import Job
 from kale_nb.errors import EngineError
-from kale_nb.pipeline.volumes import creations
 from kale_nb.runs.events import Observer, RunWarning, StepsPlaced
 
 
@@ -40,17 +39,11 @@ def may_mount(job: Job, host: KernelHost, observer: Observer) -> bool:
 
     EngineError when the job insists on it and it cannot be; UsageError for a mount point that would hide what steps need.
     """
-    places = {c.name: c.mount_point for c in creations(job.volumes, job.pipeline.marshal_volume) if c.mount_point is not None}
-    places |= {volume.name: volume.mount_point for volume in job.volumes}
-    for name, place in places.items():
-        check_mount_point(place, name)
-    reason = _reason(job, host, {Path(place) for place in places.values()})
+    places = mount_points(job.volumes, job.pipeline.marshal_volume)
+    reason = why_not_mounted(host, job.workspace, set(places.values()), isolation=job.isolation, live=job.live)
     isolation = "none" if reason else "mount"
     if reason and job.isolation == "mount":
-        raise EngineError(
-            f"steps cannot have a view of their own of the file system: {reason}",
-            hint="--isolation auto runs them without it; variables then tell where the volumes are",
-        )
+        raise no_view(reason)
     observer(StepsPlaced(time=time.time(), isolation=isolation, reason=reason))
     if reason and places and job.isolation != "none":
         listed = ", ".join(sorted(set(places.values())))
@@ -59,19 +52,32 @@ def may_mount(job: Job, host: KernelHost, observer: Observer) -> bool:
     return not reason
 
 
-def _reason(job: Job, host: KernelHost, places: set[Path]) -> str:
-    if job.isolation == "none":
+def no_view(reason: str) -> EngineError:
+    """Return the error for a run that insists on volumes at their own paths, where that cannot be."""
+    return EngineError(
+        f"steps cannot have a view of their own of the file system: {reason}",
+        hint="--isolation auto runs them without it; variables then tell where the volumes are",
+    )
+
+
+def why_not_mounted(
+    host: KernelHost, workspace: Path, places: Collection[str], *, isolation: str = "auto", live: bool = False
+) -> str:
+    """Return why steps will not see volumes at their own paths, by trying; empty when they will.
+
+    Args:
+        places: mount points.
+    """
+    if isolation == "none":
         return "it was not asked for (--isolation none)"
     if sys.platform != "linux":
         return "only Linux has mount namespaces"
-    if job.live and not places:
+    if live and not places:
         return "the run uses the workspace itself"
     folder = Path(host.folder) / "trial"
     folder.mkdir(exist_ok=True)
-    trial = make_view(
-        folder, job.workspace, folder, [Mount(source=folder, target=place) for place in places], [Path(host.folder)]
-    )
-    return host.probe(trial.to_json(host.root))
+    others = [Mount(source=folder, target=Path(place)) for place in places]
+    return host.probe(make_view(folder, workspace, folder, others, [Path(host.folder)]).to_json(host.root))
 
 
 def sight(job: Job, host: KernelHost, provided: Provided, *, mounted: bool) -> Sight:

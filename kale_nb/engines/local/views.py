@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kale_nb.errors import UsageError
+from kale_nb.pipeline.model import MarshalVolume, Volume
+from kale_nb.pipeline.volumes import creations
 
 _SYSTEM = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr")
 
@@ -88,6 +90,17 @@ def hidden_originals(originals: Iterable[Mount], workspace: Path) -> tuple[Mount
         if not place.is_relative_to(home) and not any(path.is_relative_to(place) for path in (home, *needed)):
             found.setdefault(place, Mount(source=mount.source, target=place, read_only=mount.read_only))
     return tuple(found.values())
+
+
+def mount_points(volumes: Iterable[Volume], marshal: MarshalVolume) -> dict[str, str]:
+    """Return where steps are to see the data volumes and the marshal volume, by name. UsageError for a mount point that would hide what
+    steps need, whether or not this machine can mount there."""
+    known = tuple(volumes)
+    places = {c.name: c.mount_point for c in creations(known, marshal) if c.mount_point is not None}
+    places |= {volume.name: volume.mount_point for volume in known}
+    for name, place in places.items():
+        check_mount_point(place, name)
+    return places
 
 
 def check_mount_point(path: str, name: str) -> Path:

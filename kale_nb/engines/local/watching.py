@@ -22,8 +22,8 @@ from kale_nb.pipeline.order import ancestors_of, predecessors
 from kale_nb.pipeline.volumes import MARSHAL, WORKSPACE
 from kale_nb.runs.events import Failure, Observer, RunWarning
 from kale_nb.runs.store import snapshot_folder
+from kale_nb.sizes import size
 from kale_nb.volumes.model import Policy
-from kale_nb.volumes.scan import human_size
 from kale_nb.volumes.snapshots import SnapshotStore
 
 _SHOWN = 5
@@ -149,8 +149,8 @@ class Watch:
         own = _size(self._provided.data / step)
         return Failure(
             kind="marshal",
-            message=f"the marshal volume is full: it may hold {human_size(limit)}, and with step `{step}` it holds {human_size(used)} "
-            f"({human_size(own)} of that are values of `{step}`)",
+            message=f"the marshal volume is full: it may hold {size(limit)}, and with step `{step}` it holds {size(used)} "
+            f"({size(own)} of that are values of `{step}`)",
             hint="ask for more with marshal_volume_size, or let steps pass on less",
         )
 

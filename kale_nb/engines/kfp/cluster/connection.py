@@ -16,6 +16,8 @@ from kale_nb.errors import EngineError, UsageError
 from kale_nb.quick_imports import without_grammars
 
 ACCOUNT = Path("var/run/secrets/kubernetes.io/serviceaccount")
+WITHOUT = "run with --no-snapshot"
+"""What to do without a cluster, for commands that have the option."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,17 +35,20 @@ class ClusterAsked:
     namespace: str | None = None
 
 
-def find_cluster(asked: ClusterAsked, environ: Mapping[str, str], root: Path = Path("/"), *, patience: float = 60.0) -> Cluster:
+def find_cluster(
+    asked: ClusterAsked, environ: Mapping[str, str], root: Path = Path("/"), *, patience: float = 60.0, instead: str = ""
+) -> Cluster:
     """Return the cluster; asks nothing of it yet.
 
     Args:
         root: where the pod's files are looked for.
+        instead: what to do without a cluster, where that is possible; for hints.
 
     Raises:
         UsageError: nothing says where a cluster is, or what says it makes no sense.
         EngineError: the Kubernetes client is not installed.
     """
-    client = _library()
+    client = _library(instead)
     named = asked.kubeconfig or asked.context or environ.get("KUBECONFIG")
     own = Path(environ.get("HOME", "~")).expanduser() / ".kube/config"
     if not named and environ.get("KUBERNETES_SERVICE_HOST") and (root / ACCOUNT / "token").exists():
@@ -56,8 +61,8 @@ def find_cluster(asked: ClusterAsked, environ: Mapping[str, str], root: Path = P
     if not named and not own.exists():
         raise UsageError(
             "nothing says where a Kubernetes cluster is, which snapshots of volumes need",
-            hint="give --kubeconfig FILE or set KUBECONFIG; in a notebook server of Kubeflow it is found by itself; "
-            "--no-snapshot runs without clones",
+            hint="give --kubeconfig FILE or set KUBECONFIG; in a notebook server of Kubeflow it is found by itself"
+            f"{f'; or {instead}' if instead else ''}",
         )
     files = os.fspath(asked.kubeconfig) if asked.kubeconfig is not None else environ.get("KUBECONFIG") or os.fspath(own)
     made, namespace, context = _of_kubeconfig(client, files, asked.context)
@@ -66,13 +71,14 @@ def find_cluster(asked: ClusterAsked, environ: Mapping[str, str], root: Path = P
     )
 
 
-def _library() -> Any:
+def _library(instead: str) -> Any:
     try:
         with without_grammars():
             from kubernetes import client
     except ImportError as error:
         raise EngineError(
-            "snapshots of volumes need the Kubernetes client", hint="pip install 'kale-nb[k8s]', or run with --no-snapshot"
+            "snapshots of volumes need the Kubernetes client",
+            hint=f"pip install 'kale-nb[k8s]'{f', or {instead}' if instead else ''}",
         ) from error
     return client
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kale_nb.engines.kfp.cluster.api import Cluster
 from kale_nb.engines.kfp.cluster.claims import Source, check_claim, read_source
 from kale_nb.engines.kfp.cluster.classes import choose_class, read_classes
-from kale_nb.engines.kfp.cluster.connection import ClusterAsked, find_cluster
+from kale_nb.engines.kfp.cluster.connection import WITHOUT, ClusterAsked, find_cluster
 from kale_nb.engines.kfp.submission.places import Place, find_place, with_access, with_volumes
 from kale_nb.engines.kfp.submission.taking import Clones, Cloning
 from kale_nb.engines.kfp.target import Target
@@ -42,7 +42,7 @@ def from_server(job: Job, options: Options, address: Address, *, several: bool =
     """
     wanted = options.cloning
     asked = ClusterAsked(kubeconfig=wanted.kubeconfig, context=wanted.context, namespace=address.namespace)
-    cluster = find_cluster(asked, os.environ, patience=options.patience)
+    cluster = find_cluster(asked, os.environ, patience=options.patience, instead=WITHOUT)
     place = find_place(job, options.target, cluster, wanted.workspace_claim, os.environ)
     pipeline, said = with_volumes(job.pipeline, place, only_workspace=wanted.only_workspace)
     sources, classes = _read_sources(cluster, pipeline, place, wanted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,8 +24,10 @@ from kale_nb.engines.kfp.target import Target
 from kale_nb.engines.kfp.wires import refuse_large, to_wire, wire_of
 from kale_nb.engines.protocol import Job
 from kale_nb.errors import UsageError
-from kale_nb.names import kubernetes_name
+from kale_nb.names import StepName, kubernetes_name
+from kale_nb.pipeline.model import Pipeline
 from kale_nb.runs.events import Event, Observer, RunNote, RunStarted, RunSubmitted, RunWarning, State
+from kale_nb.stepbooks.model import Stepbook
 
 Ask = Callable[[], bool]
 """Asks whether the run is to be stopped on the cluster as well."""
@@ -81,8 +83,9 @@ class KfpEngine:
         UsageError for what a cluster cannot do, ServerError when the server refuses, CompileError when the pipeline cannot be one there.
         """
         options = self._options
-        _refuse(job)
-        job = _only_its_steps(replace(job, pipeline=replace(job.pipeline, volumes=job.volumes)))
+        refuse_snapshots(job.snapshots)
+        pipeline, books = only_steps(replace(job.pipeline, volumes=job.volumes), job.stepbooks, job.steps)
+        job = replace(job, pipeline=pipeline, stepbooks=books)
         address = find_address(options.asked, os.environ)
         client = Client(address, patience=options.patience, within=options.within)
         server = read_server(client)
@@ -193,27 +196,29 @@ def remote_of(sent: Sent, address: Address, server: Server) -> dict[str, str]:
     }
 
 
-def _refuse(job: Job) -> None:
-    if job.snapshots:
+def refuse_snapshots(snapshots: Collection[str]) -> None:
+    """Refuse a run that is to begin from snapshots of this machine."""
+    if snapshots:
         raise UsageError(
             "snapshots of this machine cannot be the start of a run on a cluster",
             hint="leave --at and --from out, or run with --engine local",
         )
 
 
-def _only_its_steps(job: Job) -> Job:
+def only_steps(
+    pipeline: Pipeline, stepbooks: Sequence[Stepbook], steps: Collection[StepName]
+) -> tuple[Pipeline, tuple[Stepbook, ...]]:
     """Leave the steps out that are not to run. UsageError when one that runs needs one that does not."""
-    wanted = set(job.steps)
-    for step in job.pipeline.steps:
+    wanted = set(steps)
+    for step in pipeline.steps:
         left = [before for before in step.after if before not in wanted]
         if step.name in wanted and left:
             raise UsageError(
                 f"step {step.name} needs {', '.join(left)}, whose values are on this machine",
                 hint="run all steps, or with --engine local",
             )
-    kept = tuple(step for step in job.pipeline.steps if step.name in wanted)
-    books = tuple(book for book in job.stepbooks if book.step in wanted)
-    return replace(job, pipeline=replace(job.pipeline, steps=kept), stepbooks=books)
+    kept = tuple(step for step in pipeline.steps if step.name in wanted)
+    return replace(pipeline, steps=kept), tuple(book for book in stepbooks if book.step in wanted)
 
 
 def _tell(observer: Observer, kind: Callable[..., Event], **given: Any) -> None:

@@ -67,13 +67,7 @@ def find_place(job: Job, target: Target, cluster: Cluster, claim: str | None, en
     if claim is None and is_inside(environ):
         return _of_server(job, cluster, environ)
     marked = workspace_volume(job.pipeline, target)
-    named = claim or (marked.name if marked is not None and marked.kind in ("clone", "pvc") else None)
-    if named is None:
-        raise UsageError(
-            "nothing says which claim is the workspace, and this is no notebook server that would",
-            hint=f"name it with --workspace-claim NAME (steps see it at --mount, {target.mount}), run kale in the notebook server, "
-            "or run with --no-snapshot",
-        )
+    named = named_claim(job.pipeline, target, claim)
     return Place(
         claim=named,
         mount=target.mount.rstrip("/"),
@@ -82,6 +76,19 @@ def find_place(job: Job, target: Target, cluster: Cluster, claim: str | None, en
         local=None,
         warnings=(_UNSEEN.format(named),),
     )
+
+
+def named_claim(pipeline: Pipeline, target: Target, claim: str | None) -> str:
+    """Return the claim that is the workspace, as options or marks name it. UsageError when they do not."""
+    marked = workspace_volume(pipeline, target)
+    named = claim or (marked.name if marked is not None and marked.kind in ("clone", "pvc") else None)
+    if named is None:
+        raise UsageError(
+            "nothing says which claim is the workspace, and this is no notebook server that would",
+            hint=f"name it with --workspace-claim NAME (steps see it at --mount, {target.mount}), run kale in the notebook server, "
+            "or run with --no-snapshot",
+        )
+    return named
 
 
 def _of_server(job: Job, cluster: Cluster, environ: Mapping[str, str]) -> Place:

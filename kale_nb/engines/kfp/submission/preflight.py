@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kale_nb.diagnostics import CompileError, Diagnostic, Severity
-from kale_nb.engines.kfp.cluster.connection import ClusterAsked, find_cluster
+from kale_nb.engines.kfp.cluster.connection import WITHOUT, ClusterAsked, find_cluster
 from kale_nb.engines.kfp.cluster.preflight import asks, cluster_findings
 from kale_nb.engines.kfp.cluster.preflight_facts import Ask, gather
 from kale_nb.engines.kfp.cluster.preflight_volumes import Wish
@@ -78,7 +78,7 @@ def diagnose(checked: Checked) -> Diagnosis:
         return Diagnosis(engine="kfp", findings=tuple(found))
     ask = _ask(checked, plan, server)
     try:
-        cluster = find_cluster(checked.cluster, checked.environ, checked.root, patience=checked.patience)
+        cluster = find_cluster(checked.cluster, checked.environ, checked.root, patience=checked.patience, instead=WITHOUT)
     except (UsageError, EngineError) as error:
         finding = Finding(
             key="kubernetes",
