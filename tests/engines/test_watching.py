@@ -258,3 +258,48 @@ def test_without_a_snapshot_steps_work_in_the_live_folder_with_a_warning(tmp_pat
     assert (job.workspace / "x").read_text() == "1"
     [told] = warnings(seen)
     assert "stays changed" in told
+
+
+def told(
+    tmp_path: Path, early: str, late: str, before: str = "1", *, volumes: tuple[Volume, ...] = (), **options: Any
+) -> list[str]:
+    """Run two steps after a first one, of which `late` does its work when `early` has done its own and still runs; return the warnings."""
+    wait = "\nwhile not os.path.exists('{}'): time.sleep(0.01)\n"
+    code = {
+        "first": f"import os\n{before}",
+        "late": f"import os, shutil, time{wait.format('early-did')}{late}\nos.mkdir(os.environ['KALE_WORKSPACE'] + '/late-did')",
+        "early": f"import os, shutil, time\n{early}\nos.mkdir('early-did'){wait.format('late-did')}",
+    }
+    job = make_job(tmp_path, code, {"late": ["first"], "early": ["first"]}, jobs=2, **options)
+    state, seen = run(replace(job, volumes=volumes))
+    assert state is State.SUCCEEDED
+    return warnings(seen)
+
+
+LINK = "open('model-{0}', 'w').close(); os.symlink('model-{0}', 'link-{0}'); os.replace('link-{0}', 'latest')"
+
+
+@pytest.mark.parametrize("isolation", ["auto", "none"])
+def test_two_parallel_steps_that_let_one_link_lead_elsewhere_are_a_conflict(tmp_path: Path, isolation: str) -> None:
+    before = "open('model', 'w').close(); os.symlink('model', 'latest')"
+    [line] = told(tmp_path, LINK.format("b"), LINK.format("a"), before, isolation=isolation)
+    assert "both changed latest:" in line
+
+
+def test_a_step_that_reads_through_a_link_reads_the_link_too(tmp_path: Path) -> None:
+    before = "os.mkdir('first'); open('first/model', 'w').close(); os.symlink('first', 'latest')"
+    [line] = told(tmp_path, "open('latest/model').close()", LINK.format("a"), before)
+    assert line.startswith("step `early` read latest, which step `late`, ")
+
+
+def test_steps_that_each_write_through_a_link_of_their_own_to_a_file_of_their_own_are_none(tmp_path: Path) -> None:
+    before = "[(open(n, 'w').close(), os.symlink(n, 'to-' + n)) for n in 'ab']"
+    assert told(tmp_path, "open('to-a', 'w').write('x')", "open('to-b', 'w').write('x')", before) == []
+    assert told(tmp_path / "again", "open('to-a', 'w').write('x')", "open('a', 'a').write('y')", before) != []
+
+
+def test_what_is_removed_by_way_of_an_open_folder_is_noted_where_it_was(tmp_path: Path) -> None:
+    before = "os.mkdir('out'); open('out/model', 'w').close(); open('model', 'w').close()"
+    assert told(tmp_path, "open('model', 'w').write('x')", "shutil.rmtree('out')", before) == []
+    [line] = told(tmp_path / "again", "open('out/model', 'w').write('x')", "shutil.rmtree('out')", before)
+    assert "both changed out/model:" in line

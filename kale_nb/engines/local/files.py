@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kale_nb.engines.local.writes import Notes
 from kale_nb.names import StepName
 from kale_nb.pipeline.volumes import WORKSPACE
 from kale_nb.volumes.ignore import ignored_always
@@ -141,8 +142,7 @@ class FileWatch:
         folders: the clone of each volume.
         seen: where steps see each of them.
         unordered: tells whether two steps may run at the same time.
-        noted: returns the paths that a running step noted as written, as the step saw them.
-        read: the same for those that it read.
+        noted: returns what a running step noted, paths as the step saw them.
     """
 
     def __init__(
@@ -150,14 +150,12 @@ class FileWatch:
         folders: Mapping[str, Path],
         seen: Mapping[str, Path],
         unordered: Callable[[StepName, StepName], bool],
-        noted: Callable[[StepName], set[str]],
-        read: Callable[[StepName], set[str]] = lambda _: set(),
+        noted: Callable[[StepName], Notes],
     ) -> None:
         self._folders = folders
         self._seen = {name: os.path.realpath(path) for name, path in seen.items()}
         self._unordered = unordered
         self._noted = noted
-        self._read = read
         self._readers: dict[Place, list[StepName]] = {}
         self._looks = {name: look_at(folder) for name, folder in folders.items()}
         self._running: dict[StepName, None] = {}
@@ -194,7 +192,7 @@ class FileWatch:
     def _look(self) -> list[Conflict]:
         pairs: dict[tuple[tuple[StepName, ...], tuple[StepName, ...]], list[Place]] = {}
         candidates = tuple(self._lately)
-        noted: dict[StepName, set[str]] | None = None
+        noted: dict[StepName, Notes] | None = None
         for name, folder in self._folders.items():
             before, self._looks[name] = self._looks[name], look_at(folder)
             for path, what in changes(before, self._looks[name]).items():
@@ -205,14 +203,14 @@ class FileWatch:
                     if noted is None:
                         noted = {step: self._noted(step) for step in candidates}
                     there = os.path.join(self._seen[name], path)
-                    writers = tuple(step for step in candidates if there in noted[step])
+                    writers = tuple(step for step in candidates if there in noted[step].written)
                 for pair in self._take(place, what, candidates, writers):
                     pairs.setdefault(pair, []).append(place)
         return [Conflict(first=first, second=second, places=tuple(places)) for (first, second), places in pairs.items()]
 
     def _take_reads(self, step: StepName) -> list[Conflict]:
         """Keep what a step read, and return whom of all steps so far this sets against whom."""
-        for path in self._read(step):
+        for path in self._noted(step).read:
             for name, root in self._seen.items():
                 if path.startswith(root + "/"):
                     readers = self._readers.setdefault((name, path[len(root) + 1 :]), [])

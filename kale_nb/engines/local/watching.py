@@ -13,7 +13,7 @@ from pathlib import Path
 from kale_nb.engines.local.files import Conflict, FileWatch, Look, changes, look_at, shown_places, write_report
 from kale_nb.engines.local.provision import Provided, Stores
 from kale_nb.engines.local.seeing import Sight
-from kale_nb.engines.local.writes import read_reads, read_writes
+from kale_nb.engines.local.writes import read_notes
 from kale_nb.engines.protocol import Job
 from kale_nb.errors import VolumeError
 from kale_nb.names import StepName
@@ -57,8 +57,7 @@ class Watch:
             self._clones,
             {name: places[name] for name in self._clones},
             self._unordered,
-            lambda step: read_writes(self.notes(step)),
-            lambda step: read_reads(self.notes(step)),
+            lambda step: read_notes(self.notes(step)),
         )
         self._originals = {} if seen.view is not None or not provided.cloned else self._look_at_originals()
 
