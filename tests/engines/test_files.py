@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from kale_nb.engines.local.files import FileWatch, look_at
+from kale_nb.engines.local.files import FileWatch, Part, look_at
 from kale_nb.engines.local.writes import Notes, read_notes
 from kale_nb.names import StepName
 
@@ -22,7 +22,7 @@ def watch(
     def notes(step: StepName) -> Notes:
         return Notes(written=frozenset((noted or {}).get(step, ())))
 
-    return FileWatch({"workspace": folder}, {"workspace": folder}, unordered, notes)
+    return FileWatch({"workspace": folder}, [Part(path=str(folder), volume="workspace")], unordered, notes)
 
 
 def test_a_conflict_is_told_once_however_often_both_write(tmp_path: Path) -> None:

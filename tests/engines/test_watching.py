@@ -303,3 +303,32 @@ def test_what_is_removed_by_way_of_an_open_folder_is_noted_where_it_was(tmp_path
     assert told(tmp_path, "open('model', 'w').write('x')", "shutil.rmtree('out')", before) == []
     [line] = told(tmp_path / "again", "open('out/model', 'w').write('x')", "shutil.rmtree('out')", before)
     assert "both changed out/model:" in line
+
+
+def data(tmp_path: Path, **options: Any) -> tuple[Volume, ...]:
+    """Make a folder with a file in it and in a folder of it; return it as the volume `d`."""
+    (tmp_path / "d/.part").mkdir(parents=True)
+    for name in ("f", ".part/f"):
+        (tmp_path / "d" / name).write_text("0")
+    return (Volume(name="d", mount_point="/kale-test/d", source=str(tmp_path / "d"), **options),)
+
+
+@pytest.mark.parametrize("code", ["open({0}, 'r+').write('x')", "open({0}).read()"])
+def test_a_data_volume_is_known_by_the_path_of_its_own_folder_too(tmp_path: Path, code: str) -> None:
+    own = repr(str(tmp_path / "d/f"))
+    [line] = told(tmp_path, code.format(own), f"open({own}, 'w').write('y')", volumes=data(tmp_path))
+    assert " f (volume d)" in line
+
+
+def test_a_data_volume_is_one_volume_at_its_mount_point_and_at_its_own_folder(tmp_path: Path) -> None:
+    own = repr(str(tmp_path / "d/f"))
+    code = f"open({own}, 'w').write('y')"
+    [line] = told(tmp_path, "open(os.environ['KALE_DATA_D'] + '/f', 'w').write('x')", code, volumes=data(tmp_path))
+    assert "both changed f (volume d):" in line
+
+
+@pytest.mark.parametrize("isolation", ["auto", "none"])
+def test_a_volume_of_which_only_a_folder_is_mounted_is_watched_too(tmp_path: Path, isolation: str) -> None:
+    code = "open(os.environ['KALE_DATA_D'] + '/f', 'w').write('{}')"
+    [line] = told(tmp_path, code.format("a"), code.format("bb"), volumes=data(tmp_path, sub_path=".part"), isolation=isolation)
+    assert "both changed .part/f (volume d):" in line

@@ -127,6 +127,26 @@ def _one_of(steps: tuple[StepName, ...]) -> str:
     return "one of the steps " + ", ".join(f"`{step}`" for step in steps)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A volume, or a folder in it, at a place where steps see it.
+
+    Attributes:
+        path: the place, without links.
+        inside: the folder, relative to the volume; empty for the whole.
+    """
+
+    path: str
+    volume: str
+    inside: str = ""
+
+    def place(self, path: str) -> Place | None:
+        """Return what a path as steps see it is in the volume; None when it does not lead there."""
+        if path != self.path and not path.startswith(self.path + "/"):
+            return None
+        return self.volume, f"{self.inside}/{path[len(self.path) + 1 :]}".strip("/")
+
+
 @dataclass(slots=True)
 class _Done:
     """What one step did so far, by volume and path."""
@@ -140,7 +160,7 @@ class FileWatch:
 
     Args:
         folders: the clone of each volume.
-        seen: where steps see each of them.
+        seen: where steps see them; within another one, a place hides what that has there.
         unordered: tells whether two steps may run at the same time.
         noted: returns what a running step noted, paths as the step saw them.
     """
@@ -148,12 +168,12 @@ class FileWatch:
     def __init__(
         self,
         folders: Mapping[str, Path],
-        seen: Mapping[str, Path],
+        seen: Iterable[Part],
         unordered: Callable[[StepName, StepName], bool],
         noted: Callable[[StepName], Notes],
     ) -> None:
         self._folders = folders
-        self._seen = {name: os.path.realpath(path) for name, path in seen.items()}
+        self._seen = sorted(seen, key=lambda part: len(part.path), reverse=True)
         self._unordered = unordered
         self._noted = noted
         self._readers: dict[Place, list[StepName]] = {}
@@ -192,7 +212,7 @@ class FileWatch:
     def _look(self) -> list[Conflict]:
         pairs: dict[tuple[tuple[StepName, ...], tuple[StepName, ...]], list[Place]] = {}
         candidates = tuple(self._lately)
-        noted: dict[StepName, Notes] | None = None
+        noted: dict[StepName, set[Place]] | None = None
         for name, folder in self._folders.items():
             before, self._looks[name] = self._looks[name], look_at(folder)
             for path, what in changes(before, self._looks[name]).items():
@@ -201,20 +221,17 @@ class FileWatch:
                     writers: tuple[StepName, ...] = candidates
                 else:
                     if noted is None:
-                        noted = {step: self._noted(step) for step in candidates}
-                    there = os.path.join(self._seen[name], path)
-                    writers = tuple(step for step in candidates if there in noted[step].written)
+                        noted = {step: self._places(self._noted(step).written) for step in candidates}
+                    writers = tuple(step for step in candidates if place in noted[step])
                 for pair in self._take(place, what, candidates, writers):
                     pairs.setdefault(pair, []).append(place)
         return [Conflict(first=first, second=second, places=tuple(places)) for (first, second), places in pairs.items()]
 
     def _take_reads(self, step: StepName) -> list[Conflict]:
         """Keep what a step read, and return whom of all steps so far this sets against whom."""
-        for path in self._noted(step).read:
-            for name, root in self._seen.items():
-                if path.startswith(root + "/"):
-                    readers = self._readers.setdefault((name, path[len(root) + 1 :]), [])
-                    readers.extend([step] if step not in readers else [])
+        for place in self._places(self._noted(step).read):
+            readers = self._readers.setdefault(place, [])
+            readers.extend([step] if step not in readers else [])
         pairs: dict[tuple[StepName, StepName], list[Place]] = {}
         for place in self._readers.keys() & self._past.keys():
             writers = [group[0] for group in self._past[place] if len(group) == 1]
@@ -228,6 +245,11 @@ class FileWatch:
             Conflict(first=(writer,), second=(reader,), places=tuple(sorted(places)), reads=True)
             for (writer, reader), places in pairs.items()
         ]
+
+    def _places(self, paths: Iterable[str]) -> set[Place]:
+        """Return what paths as steps see them are in the volumes; others are left out."""
+        found = (next(filter(None, (part.place(path) for part in self._seen)), None) for path in paths)
+        return {place for place in found if place is not None}
 
     def _take(
         self, place: Place, what: str, candidates: tuple[StepName, ...], writers: tuple[StepName, ...]

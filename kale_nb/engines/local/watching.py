@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from kale_nb.engines.local.files import Conflict, FileWatch, Look, changes, look_at, shown_places, write_report
+from kale_nb.engines.local.files import Conflict, FileWatch, Look, Part, changes, look_at, shown_places, write_report
 from kale_nb.engines.local.provision import Provided, Stores
 from kale_nb.engines.local.seeing import Sight
+from kale_nb.engines.local.views import hidden_originals
 from kale_nb.engines.local.writes import read_notes
 from kale_nb.engines.protocol import Job
 from kale_nb.errors import VolumeError
@@ -46,16 +47,11 @@ class Watch:
         self._clones = {WORKSPACE: provided.workspace} | {
             name: job.directory / "volumes" / name for name in provided.volumes if name not in provided.read_only
         }
-        mounts = dict(provided.volumes)
         if provided.marshal is not None:
-            mounts[MARSHAL] = provided.marshal
             self._clones[MARSHAL] = provided.marshal.source
-        places = {WORKSPACE: seen.workspace} | {
-            name: mount.target if seen.view is not None else mount.source for name, mount in mounts.items()
-        }
         self._files = FileWatch(
             self._clones,
-            {name: places[name] for name in self._clones},
+            _parts(job, provided, seen, self._clones),
             self._unordered,
             lambda step: read_notes(self.notes(step)),
         )
@@ -169,6 +165,22 @@ class Watch:
 
     def _warn(self, message: str) -> None:
         self._observe(RunWarning(time=time.time(), message=message))
+
+
+def _parts(job: Job, provided: Provided, seen: Sight, clones: Mapping[str, Path]) -> list[Part]:
+    """Return the places at which steps see the clones: of data volumes the mount points and, where they have a view, their own folders."""
+    parts = [Part(path=os.path.realpath(seen.workspace), volume=WORKSPACE)]
+    if seen.view is None:
+        return parts + [Part(path=os.path.realpath(clone), volume=name) for name, clone in clones.items() if name != WORKSPACE]
+    roots = {name: clone.resolve() for name, clone in clones.items() if name != WORKSPACE}
+    for mount in (*hidden_originals(provided.originals, job.workspace), *provided.mounts()):  # what is mounted last comes first
+        source = mount.source.resolve()
+        parts += [
+            Part(path=os.path.realpath(mount.target), volume=name, inside="/".join(source.relative_to(root).parts))
+            for name, root in roots.items()
+            if source.is_relative_to(root)
+        ]
+    return parts
 
 
 def _size(folder: Path) -> int:
