@@ -332,3 +332,16 @@ def test_a_volume_of_which_only_a_folder_is_mounted_is_watched_too(tmp_path: Pat
     code = "open(os.environ['KALE_DATA_D'] + '/f', 'w').write('{}')"
     [line] = told(tmp_path, code.format("a"), code.format("bb"), volumes=data(tmp_path, sub_path=".part"), isolation=isolation)
     assert "both changed .part/f (volume d):" in line
+
+
+def test_a_step_that_goes_into_another_folder_is_followed(tmp_path: Path) -> None:
+    code = "open('c', 'w').close(); os.chdir('sub'); open('c', 'w').write('x')"
+    [line] = told(tmp_path, "open('sub/c', 'w').write('y')", code, "os.mkdir('sub')")
+    assert "both changed sub/c:" in line
+
+
+def test_what_a_link_leads_to_later_is_noted_too(tmp_path: Path) -> None:
+    before = "[open(name, 'w').close() for name in ('old', 'new')]; os.symlink('old', 'now')"
+    code = "open('now', 'a').close(); os.symlink('new', 'next'); os.rename('next', 'now'); open('now', 'a').write('x')"
+    [line] = told(tmp_path, "open('new', 'a').write('y')", code, before)
+    assert "both changed new:" in line

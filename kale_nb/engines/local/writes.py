@@ -24,8 +24,11 @@ _EVENTS = {
     "os.symlink": (_ENTRY, ((1, 2),)),
     "os.link": (_ENTRY, ((0, 2), (1, 3))),
     "os.rename": (_ENTRY, ((0, 2), (1, 3))),
+    "os.chdir": (_ENTRY, ()),
 }
 """Events that name files which change: which arguments are paths, and which the descriptors of the folders that these start from."""
+_MOVING = ("os.chdir", "os.rename", "os.symlink")
+"""Events after which a path may lead to another file than before."""
 _END = b"\0"
 _ELSEWHERE = ("/usr/", "/lib", "/proc/", "/sys/", "/dev/", "/etc/", sys.prefix + "/", sys.base_prefix + "/")
 """Where files are that are read all the time and that no step writes."""
@@ -44,6 +47,7 @@ class Notes:
 def note_writes(descriptor: int) -> None:
     """From now on write each path that this process writes to or reads, once for each, to a descriptor."""
     known: dict[bytes, set[str | bytes]] = {_FILE: set(), _ENTRY: set(), _READ: set()}
+    told: set[bytes] = set()
 
     def note(mark: bytes, path: Any, folder: int | None = None) -> None:
         if isinstance(path, os.PathLike):
@@ -55,7 +59,10 @@ def note_writes(descriptor: int) -> None:
                 return
             known[mark].add(path)
         if mark is not _READ or not os.fsdecode(path).startswith(_ELSEWHERE):
-            os.write(descriptor, _records(mark, _absolute(os.fsencode(path), folder)))
+            records = _records(mark, _absolute(os.fsencode(path), folder))
+            if records not in told:
+                told.add(records)
+                os.write(descriptor, records)
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         try:
@@ -67,6 +74,9 @@ def note_writes(descriptor: int) -> None:
                 mark, paths = _EVENTS[event]
                 for path, folder in paths:
                     note(mark, args[path], None if folder is None else args[folder])
+                if event in _MOVING:
+                    for given in known.values():
+                        given.clear()
         except Exception:  # noqa: BLE001 - never in the way of what the user does
             pass
 
