@@ -345,3 +345,15 @@ def test_what_a_link_leads_to_later_is_noted_too(tmp_path: Path) -> None:
     code = "open('now', 'a').close(); os.symlink('new', 'next'); os.rename('next', 'now'); open('now', 'a').write('x')"
     [line] = told(tmp_path, "open('new', 'a').write('y')", code, before)
     assert "both changed new:" in line
+
+
+def test_a_folder_that_is_moved_into_place_takes_all_that_is_in_it_along(tmp_path: Path) -> None:
+    make = "os.mkdir('{0}'); open('{0}/model', 'w').close()"
+    code = f"{make.format('new')}; os.rename('out', 'old'); os.rename('new', 'out')"
+    [line] = told(tmp_path, "open('out/model', 'w').write('y')", code, make.format("out"))
+    assert "both changed out/model:" in line
+
+
+def test_folders_of_their_own_may_be_moved_side_by_side(tmp_path: Path) -> None:
+    code = "os.mkdir('new-{0}'); open('new-{0}/model', 'w').close(); os.rename('new-{0}', 'out/{0}')"
+    assert told(tmp_path, code.format("a"), code.format("ab"), "os.mkdir('out')") == []

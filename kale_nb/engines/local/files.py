@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -147,6 +147,29 @@ class Part:
         return self.volume, f"{self.inside}/{path[len(self.path) + 1 :]}".strip("/")
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What a step noted that it wrote: places, and those that came or went with all that is below them."""
+
+    places: set[Place]
+    moved: set[Place]
+
+    def __contains__(self, place: Place) -> bool:
+        return place in self.places or (bool(self.moved) and not self.moved.isdisjoint(_upwards(place)))
+
+
+def _upwards(place: Place) -> Iterator[Place]:
+    """Yield a place and the folders that it is in.
+
+    >>> list(_upwards(("photos", "a/b/c")))
+    [('photos', 'a/b/c'), ('photos', 'a/b'), ('photos', 'a')]
+    """
+    volume, path = place
+    while path:
+        yield volume, path
+        path = path.rpartition("/")[0]
+
+
 @dataclass(slots=True)
 class _Done:
     """What one step did so far, by volume and path."""
@@ -212,7 +235,7 @@ class FileWatch:
     def _look(self) -> list[Conflict]:
         pairs: dict[tuple[tuple[StepName, ...], tuple[StepName, ...]], list[Place]] = {}
         candidates = tuple(self._lately)
-        noted: dict[StepName, set[Place]] | None = None
+        noted: dict[StepName, _Written] | None = None
         for name, folder in self._folders.items():
             before, self._looks[name] = self._looks[name], look_at(folder)
             for path, what in changes(before, self._looks[name]).items():
@@ -221,7 +244,7 @@ class FileWatch:
                     writers: tuple[StepName, ...] = candidates
                 else:
                     if noted is None:
-                        noted = {step: self._places(self._noted(step).written) for step in candidates}
+                        noted = {step: self._written(step) for step in candidates}
                     writers = tuple(step for step in candidates if place in noted[step])
                 for pair in self._take(place, what, candidates, writers):
                     pairs.setdefault(pair, []).append(place)
@@ -245,6 +268,10 @@ class FileWatch:
             Conflict(first=(writer,), second=(reader,), places=tuple(sorted(places)), reads=True)
             for (writer, reader), places in pairs.items()
         ]
+
+    def _written(self, step: StepName) -> _Written:
+        notes = self._noted(step)
+        return _Written(self._places(notes.written), self._places(notes.moved))
 
     def _places(self, paths: Iterable[str]) -> set[Place]:
         """Return what paths as steps see them are in the volumes; others are left out."""

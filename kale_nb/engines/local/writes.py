@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_FILE, _ENTRY, _READ = b"=", b"-", b"<"
-"""What is put before each path: what the path leads to was written, the path itself was (it came, went or leads elsewhere), it was read."""
+_FILE, _ENTRY, _TREE, _READ = b"=", b"-", b"/", b"<"
+"""What is put before each path: what the path leads to was written, the path itself was (it came, went or leads elsewhere), it came or went
+with all that is below it, it was read."""
 _EVENTS = {
     "os.truncate": (_FILE, ((0, None),)),
     "os.chmod": (_FILE, ((0, 2),)),
@@ -23,7 +24,8 @@ _EVENTS = {
     "os.remove": (_ENTRY, ((0, 1),)),
     "os.symlink": (_ENTRY, ((1, 2),)),
     "os.link": (_ENTRY, ((0, 2), (1, 3))),
-    "os.rename": (_ENTRY, ((0, 2), (1, 3))),
+    "os.rename": (_TREE, ((0, 2), (1, 3))),
+    "shutil.rmtree": (_TREE, ((0, 1),)),
     "os.chdir": (_ENTRY, ()),
 }
 """Events that name files which change: which arguments are paths, and which the descriptors of the folders that these start from."""
@@ -38,15 +40,20 @@ _MOST_LINKS = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notes:
-    """Paths that a kernel noted, absolute; only their last part may be a link."""
+    """Paths that a kernel noted, absolute; only their last part may be a link.
+
+    Attributes:
+        moved: came or went, and if they are folders, with all that is below them.
+    """
 
     written: frozenset[str] = frozenset()
+    moved: frozenset[str] = frozenset()
     read: frozenset[str] = frozenset()
 
 
 def note_writes(descriptor: int) -> None:
     """From now on write each path that this process writes to or reads, once for each, to a descriptor."""
-    known: dict[bytes, set[str | bytes]] = {_FILE: set(), _ENTRY: set(), _READ: set()}
+    known: dict[bytes, set[str | bytes]] = {mark: set() for mark in (_FILE, _ENTRY, _TREE, _READ)}
     told: set[bytes] = set()
 
     def note(mark: bytes, path: Any, folder: int | None = None) -> None:
@@ -91,7 +98,7 @@ def _absolute(path: bytes, folder: int | None) -> bytes:
 
 def _records(mark: bytes, path: bytes) -> bytes:
     """Return what is noted of a path: itself, and that the links which it leads over were read."""
-    if mark is _ENTRY:
+    if mark in (_ENTRY, _TREE):
         parent, name = os.path.split(path.rstrip(b"/"))
         folder, links = _resolve(parent)
         real = folder + b"/" + name
@@ -128,7 +135,7 @@ def read_notes(path: str | os.PathLike[str]) -> Notes:
     paths: dict[bytes, set[str]] = defaultdict(set)
     for record in _whole(path):
         paths[record[:1]].add(os.fsdecode(record[1:]))
-    return Notes(written=frozenset(paths[_FILE] | paths[_ENTRY]), read=frozenset(paths[_READ]))
+    return Notes(written=frozenset(paths[_FILE] | paths[_ENTRY]), moved=frozenset(paths[_TREE]), read=frozenset(paths[_READ]))
 
 
 def _whole(path: str | os.PathLike[str]) -> list[bytes]:
