@@ -56,7 +56,7 @@ def test_each_step_is_told_with_the_files_it_created_changed_and_deleted(tmp_pat
     assert sorted(os.listdir(job.directory / "files")) == ["a.json", "b.json", "c.json"]
 
 
-WAIT = "import time, os\nwhile len([n for n in os.listdir('.') if n.startswith('go-')]) < 2: time.sleep(0.01)\n"
+WAIT = "import time, os\nwhile not (os.path.exists('go-a') and os.path.exists('go-b')): time.sleep(0.01)\n"
 """Until both of two steps are here."""
 BOTH = "open('go-{0}', 'w').close()\n" + WAIT
 
@@ -128,7 +128,7 @@ def test_branches_that_ran_one_after_the_other_by_chance_are_a_conflict_all_the_
 
 def test_what_a_program_wrote_beside_another_step_is_told_as_one_of_two(tmp_path: Path) -> None:
     program = "import subprocess; subprocess.run('echo x > by-program', shell=True)\n"
-    end = "open('end-{0}', 'w').close()\nwhile len([n for n in os.listdir('.') if n.startswith('end-')]) < 2: time.sleep(0.01)\n"
+    end = "open('end-{0}', 'w').close()\nwhile not (os.path.exists('end-a') and os.path.exists('end-b')): time.sleep(0.01)\n"
     job = make_job(tmp_path, {"a": BOTH.format("a") + program + end.format("a"), "b": BOTH.format("b") + end.format("b")}, jobs=2)
     state, seen = run(job)
     assert state is State.SUCCEEDED
@@ -357,3 +357,23 @@ def test_a_folder_that_is_moved_into_place_takes_all_that_is_in_it_along(tmp_pat
 def test_folders_of_their_own_may_be_moved_side_by_side(tmp_path: Path) -> None:
     code = "os.mkdir('new-{0}'); open('new-{0}/model', 'w').close(); os.rename('new-{0}', 'out/{0}')"
     assert told(tmp_path, code.format("a"), code.format("ab"), "os.mkdir('out')") == []
+
+
+LISTS = ("os.listdir()", "os.listdir('.')", "list(os.scandir(os.open('.', os.O_RDONLY)))", "list(os.walk('..'))[0]")
+
+
+@pytest.mark.parametrize("code", LISTS)
+def test_a_step_that_lists_a_folder_in_which_a_parallel_one_creates_and_removes_files_is_told(tmp_path: Path, code: str) -> None:
+    before = "open('old', 'w').close(); open('same', 'w').close()"
+    [line] = told(tmp_path, code, "open('new', 'w').close(); os.remove('old'); open('same', 'w').write('x')", before)
+    assert line == (
+        "step `early` listed a folder in which step `late`, that may run at the same time, created or removed new, old: "
+        "what it found is left to chance; let `early` follow `late`, or the other way round"
+    )
+
+
+def test_what_is_created_in_another_folder_or_found_by_an_import_is_no_matter(tmp_path: Path) -> None:
+    before = "os.mkdir('mine'); os.mkdir('other')"
+    look = "import sys, importlib, importlib.metadata as m; sys.path.insert(0, '.'); importlib.invalidate_caches()\n"
+    look += "m.version('dill'); import this; open('mine/b', 'w').close(); os.listdir('mine')"
+    assert told(tmp_path, look, "open('new', 'w').close(); open('other/a', 'w').close()", before) == []

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_FILE, _ENTRY, _TREE, _READ = b"=", b"-", b"/", b"<"
+_FILE, _ENTRY, _TREE, _READ, _LISTED = b"=", b"-", b"/", b"<", b"*"
 """What is put before each path: what the path leads to was written, the path itself was (it came, went or leads elsewhere), it came or went
-with all that is below it, it was read."""
+with all that is below it, it was read, it is a folder that was listed."""
 _EVENTS = {
     "os.truncate": (_FILE, ((0, None),)),
     "os.chmod": (_FILE, ((0, 2),)),
@@ -26,11 +26,16 @@ _EVENTS = {
     "os.link": (_ENTRY, ((0, 2), (1, 3))),
     "os.rename": (_TREE, ((0, 2), (1, 3))),
     "shutil.rmtree": (_TREE, ((0, 1),)),
+    "os.listdir": (_LISTED, ()),
+    "os.scandir": (_LISTED, ()),
     "os.chdir": (_ENTRY, ()),
 }
-"""Events that name files which change: which arguments are paths, and which the descriptors of the folders that these start from."""
+"""Events that tell of files other than by opening them: which arguments are paths, and which the descriptors of the folders that these
+start from."""
 _MOVING = ("os.chdir", "os.rename", "os.symlink")
 """Events after which a path may lead to another file than before."""
+_IMPORTERS = ("importlib", "pkg_resources", "pkgutil")
+"""Parts of the names of files that list the folders of `sys.path`, such as the current one, for modules and distributions."""
 _END = b"\0"
 _ELSEWHERE = ("/usr/", "/lib", "/proc/", "/sys/", "/dev/", "/etc/", sys.prefix + "/", sys.base_prefix + "/")
 """Where files are that are read all the time and that no step writes."""
@@ -49,11 +54,12 @@ class Notes:
     written: frozenset[str] = frozenset()
     moved: frozenset[str] = frozenset()
     read: frozenset[str] = frozenset()
+    listed: frozenset[str] = frozenset()
 
 
 def note_writes(descriptor: int) -> None:
     """From now on write each path that this process writes to or reads, once for each, to a descriptor."""
-    known: dict[bytes, set[str | bytes]] = {mark: set() for mark in (_FILE, _ENTRY, _TREE, _READ)}
+    known: dict[bytes, set[str | bytes]] = {mark: set() for mark in (_FILE, _ENTRY, _TREE, _READ, _LISTED)}
     told: set[bytes] = set()
 
     def note(mark: bytes, path: Any, folder: int | None = None) -> None:
@@ -65,11 +71,21 @@ def note_writes(descriptor: int) -> None:
             if path in known[mark]:
                 return
             known[mark].add(path)
-        if mark is not _READ or not os.fsdecode(path).startswith(_ELSEWHERE):
+        if mark not in (_READ, _LISTED) or not os.fsdecode(path).startswith(_ELSEWHERE):
             records = _records(mark, _absolute(os.fsencode(path), folder))
             if records not in told:
                 told.add(records)
                 os.write(descriptor, records)
+
+    def take(event: str, args: tuple[Any, ...]) -> None:
+        mark, paths = _EVENTS[event]
+        for path, folder in paths:
+            note(mark, args[path], None if folder is None else args[folder])
+        if mark is _LISTED and not _is_importer(sys._getframe(2).f_code.co_filename):
+            note(_LISTED, *_listed(args[0]))
+        if event in _MOVING:
+            for given in known.values():
+                given.clear()
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         try:
@@ -78,16 +94,22 @@ def note_writes(descriptor: int) -> None:
                 if isinstance(flags, int):
                     note(_FILE if flags & _WRITING else _READ, path)
             elif event in _EVENTS:
-                mark, paths = _EVENTS[event]
-                for path, folder in paths:
-                    note(mark, args[path], None if folder is None else args[folder])
-                if event in _MOVING:
-                    for given in known.values():
-                        given.clear()
+                take(event, args)
         except Exception:  # noqa: BLE001 - never in the way of what the user does
             pass
 
     sys.addaudithook(hook)
+
+
+def _is_importer(file: str) -> bool:
+    return any(name in file for name in _IMPORTERS)
+
+
+def _listed(folder: Any) -> tuple[Any, int | None]:
+    """Return which folder is listed, as a path and the descriptor of a folder that it starts from."""
+    if isinstance(folder, int):
+        return ".", folder
+    return ("." if folder is None else folder), None
 
 
 def _absolute(path: bytes, folder: int | None) -> bytes:
@@ -135,7 +157,12 @@ def read_notes(path: str | os.PathLike[str]) -> Notes:
     paths: dict[bytes, set[str]] = defaultdict(set)
     for record in _whole(path):
         paths[record[:1]].add(os.fsdecode(record[1:]))
-    return Notes(written=frozenset(paths[_FILE] | paths[_ENTRY]), moved=frozenset(paths[_TREE]), read=frozenset(paths[_READ]))
+    return Notes(
+        written=frozenset(paths[_FILE] | paths[_ENTRY]),
+        moved=frozenset(paths[_TREE]),
+        read=frozenset(paths[_READ]),
+        listed=frozenset(paths[_LISTED]),
+    )
 
 
 def _whole(path: str | os.PathLike[str]) -> list[bytes]:
