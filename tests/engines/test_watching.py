@@ -377,3 +377,15 @@ def test_what_is_created_in_another_folder_or_found_by_an_import_is_no_matter(tm
     look = "import sys, importlib, importlib.metadata as m; sys.path.insert(0, '.'); importlib.invalidate_caches()\n"
     look += "m.version('dill'); import this; open('mine/b', 'w').close(); os.listdir('mine')"
     assert told(tmp_path, look, "open('new', 'w').close(); open('other/a', 'w').close()", before) == []
+
+
+def test_a_step_that_read_what_a_parallel_one_writes_is_told_when_they_ran_one_after_the_other_too(tmp_path: Path) -> None:
+    """With one step at a time the writer comes first, unless it is tried again."""
+    flaky = "import os\nif not os.path.exists('tried'): os.mkdir('tried'); 1 / 0\nopen('f.csv', 'w').write('new')"
+    retry = {"writer": StepSettings(retry=Retry(attempts=1, interval=0.01))}
+    job = make_job(tmp_path, {"writer": flaky, "reader": "open('f.csv').read()"}, settings=retry, jobs=1)
+    (job.workspace / "f.csv").write_text("old")
+    state, seen = run(job)
+    assert state is State.SUCCEEDED
+    [line] = warnings(seen)
+    assert line.startswith("step `reader` read f.csv, which step `writer`, that may run at the same time, changed: ")

@@ -29,13 +29,9 @@ _SHOWN = 5
 
 
 class Watch:
-    """Watches one run.
+    """Watches one run."""
 
-    Args:
-        jobs: steps at once.
-    """
-
-    def __init__(self, job: Job, observer: Observer, stores: Stores, provided: Provided, seen: Sight, *, jobs: int) -> None:
+    def __init__(self, job: Job, observer: Observer, stores: Stores, provided: Provided, seen: Sight) -> None:
         self._job = job
         self._observe = observer
         self._stores = stores
@@ -43,7 +39,7 @@ class Watch:
         self._folder = job.directory / "files"
         self._folder.mkdir(exist_ok=True)
         self._ancestors = ancestors_of(predecessors(job.pipeline))
-        self._several = jobs > 1 and any(self._unordered(a, b) for a in job.steps for b in job.steps)
+        self._several = any(self._unordered(a, b) for a in job.steps for b in job.steps)
         self._clones = {WORKSPACE: provided.workspace} | {
             name: job.directory / "volumes" / name for name in provided.volumes if name not in provided.read_only
         }
@@ -62,7 +58,7 @@ class Watch:
         return self._folder / f".{step}.writes"
 
     def noting(self, step: StepName) -> Path | None:
-        """Return where a step's kernel is to note what it writes to; None when there is no need to tell steps apart."""
+        """Return where a step's kernel is to note what it writes to; None when all steps follow each other."""
         return self.notes(step) if self._several else None
 
     def started(self, step: StepName) -> None:
