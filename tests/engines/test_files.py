@@ -6,8 +6,8 @@ import os
 import time
 from pathlib import Path
 
-from kale_nb.engines.local.files import FileWatch, look_at
-from kale_nb.engines.local.writes import read_writes
+from kale_nb.engines.local.files import FileWatch, Part, look_at
+from kale_nb.engines.local.writes import Notes, read_notes
 from kale_nb.names import StepName
 
 A, B, C = StepName("a"), StepName("b"), StepName("c")
@@ -19,7 +19,10 @@ def watch(
     def unordered(one: StepName, other: StepName) -> bool:
         return one != other and (one, other) not in ordered and (other, one) not in ordered
 
-    return FileWatch({"workspace": folder}, {"workspace": folder}, unordered, lambda step: (noted or {}).get(step, set()))
+    def notes(step: StepName) -> Notes:
+        return Notes(written=frozenset((noted or {}).get(step, ())))
+
+    return FileWatch({"workspace": folder}, [Part(path=str(folder), volume="workspace")], unordered, notes)
 
 
 def test_a_conflict_is_told_once_however_often_both_write(tmp_path: Path) -> None:
@@ -104,4 +107,4 @@ def test_names_that_are_no_text_and_links_that_lead_in_circles_are_looked_at(tmp
 
 
 def test_what_nobody_noted_is_nothing(tmp_path: Path) -> None:
-    assert read_writes(tmp_path / "missing") == set()
+    assert read_notes(tmp_path / "missing") == Notes()

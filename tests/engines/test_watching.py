@@ -56,7 +56,7 @@ def test_each_step_is_told_with_the_files_it_created_changed_and_deleted(tmp_pat
     assert sorted(os.listdir(job.directory / "files")) == ["a.json", "b.json", "c.json"]
 
 
-WAIT = "import time, os\nwhile len([n for n in os.listdir('.') if n.startswith('go-')]) < 2: time.sleep(0.01)\n"
+WAIT = "import time, os\nwhile not (os.path.exists('go-a') and os.path.exists('go-b')): time.sleep(0.01)\n"
 """Until both of two steps are here."""
 BOTH = "open('go-{0}', 'w').close()\n" + WAIT
 
@@ -128,7 +128,7 @@ def test_branches_that_ran_one_after_the_other_by_chance_are_a_conflict_all_the_
 
 def test_what_a_program_wrote_beside_another_step_is_told_as_one_of_two(tmp_path: Path) -> None:
     program = "import subprocess; subprocess.run('echo x > by-program', shell=True)\n"
-    end = "open('end-{0}', 'w').close()\nwhile len([n for n in os.listdir('.') if n.startswith('end-')]) < 2: time.sleep(0.01)\n"
+    end = "open('end-{0}', 'w').close()\nwhile not (os.path.exists('end-a') and os.path.exists('end-b')): time.sleep(0.01)\n"
     job = make_job(tmp_path, {"a": BOTH.format("a") + program + end.format("a"), "b": BOTH.format("b") + end.format("b")}, jobs=2)
     state, seen = run(job)
     assert state is State.SUCCEEDED
@@ -306,3 +306,134 @@ def test_without_a_snapshot_steps_work_in_the_live_folder_with_a_warning(tmp_pat
     assert (job.workspace / "x").read_text() == "1"
     [told] = warnings(seen)
     assert "stays changed" in told
+
+
+def told(
+    tmp_path: Path, early: str, late: str, before: str = "1", *, volumes: tuple[Volume, ...] = (), **options: Any
+) -> list[str]:
+    """Run two steps after a first one, of which `late` does its work when `early` has done its own and still runs; return the warnings."""
+    wait = "\nwhile not os.path.exists('{}'): time.sleep(0.01)\n"
+    code = {
+        "first": f"import os\n{before}",
+        "late": f"import os, shutil, time{wait.format('early-did')}{late}\nos.mkdir(os.environ['KALE_WORKSPACE'] + '/late-did')",
+        "early": f"import os, shutil, time\n{early}\nos.mkdir('early-did'){wait.format('late-did')}",
+    }
+    job = make_job(tmp_path, code, {"late": ["first"], "early": ["first"]}, jobs=2, **options)
+    state, seen = run(replace(job, volumes=volumes))
+    assert state is State.SUCCEEDED
+    return warnings(seen)
+
+
+LINK = "open('model-{0}', 'w').close(); os.symlink('model-{0}', 'link-{0}'); os.replace('link-{0}', 'latest')"
+
+
+@pytest.mark.parametrize("isolation", ["auto", "none"])
+def test_two_parallel_steps_that_let_one_link_lead_elsewhere_are_a_conflict(tmp_path: Path, isolation: str) -> None:
+    before = "open('model', 'w').close(); os.symlink('model', 'latest')"
+    [line] = told(tmp_path, LINK.format("b"), LINK.format("a"), before, isolation=isolation)
+    assert "both changed latest:" in line
+
+
+def test_a_step_that_reads_through_a_link_reads_the_link_too(tmp_path: Path) -> None:
+    before = "os.mkdir('first'); open('first/model', 'w').close(); os.symlink('first', 'latest')"
+    [line] = told(tmp_path, "open('latest/model').close()", LINK.format("a"), before)
+    assert line.startswith("step `early` read latest, which step `late`, ")
+
+
+def test_steps_that_each_write_through_a_link_of_their_own_to_a_file_of_their_own_are_none(tmp_path: Path) -> None:
+    before = "[(open(n, 'w').close(), os.symlink(n, 'to-' + n)) for n in 'ab']"
+    assert told(tmp_path, "open('to-a', 'w').write('x')", "open('to-b', 'w').write('x')", before) == []
+    assert told(tmp_path / "again", "open('to-a', 'w').write('x')", "open('a', 'a').write('y')", before) != []
+
+
+def test_what_is_removed_by_way_of_an_open_folder_is_noted_where_it_was(tmp_path: Path) -> None:
+    before = "os.mkdir('out'); open('out/model', 'w').close(); open('model', 'w').close()"
+    assert told(tmp_path, "open('model', 'w').write('x')", "shutil.rmtree('out')", before) == []
+    [line] = told(tmp_path / "again", "open('out/model', 'w').write('x')", "shutil.rmtree('out')", before)
+    assert "both changed out/model:" in line
+
+
+def data(tmp_path: Path, **options: Any) -> tuple[Volume, ...]:
+    """Make a folder with a file in it and in a folder of it; return it as the volume `d`."""
+    (tmp_path / "d/.part").mkdir(parents=True)
+    for name in ("f", ".part/f"):
+        (tmp_path / "d" / name).write_text("0")
+    return (Volume(name="d", mount_point="/kale-test/d", source=str(tmp_path / "d"), **options),)
+
+
+@pytest.mark.parametrize("code", ["open({0}, 'r+').write('x')", "open({0}).read()"])
+def test_a_data_volume_is_known_by_the_path_of_its_own_folder_too(tmp_path: Path, code: str) -> None:
+    own = repr(str(tmp_path / "d/f"))
+    [line] = told(tmp_path, code.format(own), f"open({own}, 'w').write('y')", volumes=data(tmp_path))
+    assert " f (volume d)" in line
+
+
+def test_a_data_volume_is_one_volume_at_its_mount_point_and_at_its_own_folder(tmp_path: Path) -> None:
+    own = repr(str(tmp_path / "d/f"))
+    code = f"open({own}, 'w').write('y')"
+    [line] = told(tmp_path, "open(os.environ['KALE_DATA_D'] + '/f', 'w').write('x')", code, volumes=data(tmp_path))
+    assert "both changed f (volume d):" in line
+
+
+@pytest.mark.parametrize("isolation", ["auto", "none"])
+def test_a_volume_of_which_only_a_folder_is_mounted_is_watched_too(tmp_path: Path, isolation: str) -> None:
+    code = "open(os.environ['KALE_DATA_D'] + '/f', 'w').write('{}')"
+    [line] = told(tmp_path, code.format("a"), code.format("bb"), volumes=data(tmp_path, sub_path=".part"), isolation=isolation)
+    assert "both changed .part/f (volume d):" in line
+
+
+def test_a_step_that_goes_into_another_folder_is_followed(tmp_path: Path) -> None:
+    code = "open('c', 'w').close(); os.chdir('sub'); open('c', 'w').write('x')"
+    [line] = told(tmp_path, "open('sub/c', 'w').write('y')", code, "os.mkdir('sub')")
+    assert "both changed sub/c:" in line
+
+
+def test_what_a_link_leads_to_later_is_noted_too(tmp_path: Path) -> None:
+    before = "[open(name, 'w').close() for name in ('old', 'new')]; os.symlink('old', 'now')"
+    code = "open('now', 'a').close(); os.symlink('new', 'next'); os.rename('next', 'now'); open('now', 'a').write('x')"
+    [line] = told(tmp_path, "open('new', 'a').write('y')", code, before)
+    assert "both changed new:" in line
+
+
+def test_a_folder_that_is_moved_into_place_takes_all_that_is_in_it_along(tmp_path: Path) -> None:
+    make = "os.mkdir('{0}'); open('{0}/model', 'w').close()"
+    code = f"{make.format('new')}; os.rename('out', 'old'); os.rename('new', 'out')"
+    [line] = told(tmp_path, "open('out/model', 'w').write('y')", code, make.format("out"))
+    assert "both changed out/model:" in line
+
+
+def test_folders_of_their_own_may_be_moved_side_by_side(tmp_path: Path) -> None:
+    code = "os.mkdir('new-{0}'); open('new-{0}/model', 'w').close(); os.rename('new-{0}', 'out/{0}')"
+    assert told(tmp_path, code.format("a"), code.format("ab"), "os.mkdir('out')") == []
+
+
+LISTS = ("os.listdir()", "os.listdir('.')", "list(os.scandir(os.open('.', os.O_RDONLY)))", "list(os.walk('..'))[0]")
+
+
+@pytest.mark.parametrize("code", LISTS)
+def test_a_step_that_lists_a_folder_in_which_a_parallel_one_creates_and_removes_files_is_told(tmp_path: Path, code: str) -> None:
+    before = "open('old', 'w').close(); open('same', 'w').close()"
+    [line] = told(tmp_path, code, "open('new', 'w').close(); os.remove('old'); open('same', 'w').write('x')", before)
+    assert line == (
+        "step `early` listed a folder in which step `late`, that may run at the same time, created or removed new, old: "
+        "what it found is left to chance; let `early` follow `late`, or the other way round"
+    )
+
+
+def test_what_is_created_in_another_folder_or_found_by_an_import_is_no_matter(tmp_path: Path) -> None:
+    before = "os.mkdir('mine'); os.mkdir('other')"
+    look = "import sys, importlib, importlib.metadata as m; sys.path.insert(0, '.'); importlib.invalidate_caches()\n"
+    look += "m.version('dill'); import this; open('mine/b', 'w').close(); os.listdir('mine')"
+    assert told(tmp_path, look, "open('new', 'w').close(); open('other/a', 'w').close()", before) == []
+
+
+def test_a_step_that_read_what_a_parallel_one_writes_is_told_when_they_ran_one_after_the_other_too(tmp_path: Path) -> None:
+    """With one step at a time the writer comes first, unless it is tried again."""
+    flaky = "import os\nif not os.path.exists('tried'): os.mkdir('tried'); 1 / 0\nopen('f.csv', 'w').write('new')"
+    retry = {"writer": StepSettings(retry=Retry(attempts=1, interval=0.01))}
+    job = make_job(tmp_path, {"writer": flaky, "reader": "open('f.csv').read()"}, settings=retry, jobs=1)
+    (job.workspace / "f.csv").write_text("old")
+    state, seen = run(job)
+    assert state is State.SUCCEEDED
+    [line] = warnings(seen)
+    assert line.startswith("step `reader` read f.csv, which step `writer`, that may run at the same time, changed: ")

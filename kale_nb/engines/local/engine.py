@@ -91,7 +91,7 @@ class LocalEngine:
             if provided is not None:
                 seen = sight(job, host, provided, mounted=mounted)
                 jobs = job.jobs or default_jobs()
-                watch = Watch(job, observer, self._stores, provided, seen, jobs=jobs)
+                watch = Watch(job, observer, self._stores, provided, seen)
                 with watch.holding():
                     state = _Run(job, observer, host, command, seen, watch, inbox, self._explain, jobs).go()
                 watch.finish()

@@ -2,7 +2,8 @@
 
 Between two looks, only the steps that ran then can have changed something. When that was one step, it did; when there were several, the
 paths that each noted (see `writes`) decide, and what nobody noted stays uncertain. Two steps of which neither comes after the other and
-that both changed one file are a conflict, and so are two of which one changed what the other read.
+that both changed one file are a conflict, and so are two of which one changed what the other read, or created or removed files in a
+folder that the other listed.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
+from kale_nb.engines.local.writes import Notes
 from kale_nb.names import StepName
 from kale_nb.pipeline.volumes import WORKSPACE
 from kale_nb.volumes.ignore import ignored_always
@@ -84,32 +88,35 @@ _AFTER = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conflict:
-    """Two steps that may run at the same time changed the same files.
+    """Two steps that may run at the same time changed the same files, or one changed what the other saw.
 
     Attributes:
         first: the steps of which one did it before: one, or those between which there is no telling.
-        second: likewise; where `reads`, the step that read what the first changed.
+        second: likewise; when it only saw what the first changed, one.
+        how: what the second did: changed the files, read them, or listed the folders in which they came or went.
     """
 
     first: tuple[StepName, ...]
     second: tuple[StepName, ...]
     places: tuple[Place, ...]
-    reads: bool = False
+    how: Literal["changed", "read", "listed"] = "changed"
 
     def message(self) -> str:
         """Say it in one sentence."""
         listed = shown_places(self.places)
-        if self.reads:
-            read = f"{_one_of(self.second)} read {listed}"
-            return f"{read}, which {_one_of(self.first)}, that may run at the same time, changed: what it read is left to chance"
-        return (
-            f"{_one_of(self.first)} and {_one_of(self.second)}, which may run at the same time, both changed {listed}: "
-            "what stays is left to chance"
-        )
+        one, other = _one_of(self.first), _one_of(self.second)
+        if self.how == "read":
+            return f"{other} read {listed}, which {one}, that may run at the same time, changed: what it read is left to chance"
+        if self.how == "listed":
+            return (
+                f"{other} listed a folder in which {one}, that may run at the same time, created or removed {listed}: "
+                "what it found is left to chance"
+            )
+        return f"{one} and {other}, which may run at the same time, both changed {listed}: what stays is left to chance"
 
     def hint(self) -> str:
         """Say what to do."""
-        if self.reads:
+        if self.how != "changed":
             return f"let `{self.second[0]}` follow `{self.first[0]}`, or the other way round"
         return f"let `{self.second[0]}` follow `{self.first[0]}`, or let each write a file of its own"
 
@@ -130,6 +137,60 @@ def _one_of(steps: tuple[StepName, ...]) -> str:
     return "one of the steps " + ", ".join(f"`{step}`" for step in steps)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A volume, or a folder in it, at a place where steps see it.
+
+    Attributes:
+        path: the place, without links.
+        inside: the folder, relative to the volume; empty for the whole.
+    """
+
+    path: str
+    volume: str
+    inside: str = ""
+
+    def place(self, path: str) -> Place | None:
+        """Return what a path as steps see it is in the volume; None when it does not lead there."""
+        if path != self.path and not path.startswith(self.path + "/"):
+            return None
+        return self.volume, f"{self.inside}/{path[len(self.path) + 1 :]}".strip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What a step noted that it wrote: places, and those that came or went with all that is below them."""
+
+    places: set[Place]
+    moved: set[Place]
+
+    def __contains__(self, place: Place) -> bool:
+        return place in self.places or (bool(self.moved) and not self.moved.isdisjoint(_upwards(place)))
+
+
+def _upwards(place: Place) -> Iterator[Place]:
+    """Yield a place and the folders that it is in.
+
+    >>> list(_upwards(("photos", "a/b/c")))
+    [('photos', 'a/b/c'), ('photos', 'a/b'), ('photos', 'a')]
+    """
+    volume, path = place
+    while path:
+        yield volume, path
+        path = path.rpartition("/")[0]
+
+
+def _folder_of(place: Place) -> Place:
+    return place[0], place[1].rpartition("/")[0]
+
+
+def _seen_by_chance(pairs: Mapping[tuple[StepName, StepName], list[Place]], how: Literal["read", "listed"]) -> list[Conflict]:
+    return [
+        Conflict(first=(writer,), second=(reader,), places=tuple(sorted(places)), how=how)
+        for (writer, reader), places in pairs.items()
+    ]
+
+
 @dataclass(slots=True)
 class _Done:
     """What one step did so far, by volume and path."""
@@ -144,28 +205,27 @@ class FileWatch:
 
     Args:
         folders: the clone of each volume.
-        seen: where steps see each of them.
+        seen: where steps see them; within another one, a place hides what that has there.
         unordered: tells whether two steps may run at the same time.
-        noted: returns the paths that a running step noted as written, as the step saw them.
-        read: the same for those that it read.
+        noted: returns what a running step noted, paths as the step saw them.
         mounts: by volume, the places in it at which steps see something else: folders that come to be there are nobody's.
     """
 
     def __init__(
         self,
         folders: Mapping[str, Path],
-        seen: Mapping[str, Path],
+        seen: Iterable[Part],
         unordered: Callable[[StepName, StepName], bool],
-        noted: Callable[[StepName], set[str]],
-        read: Callable[[StepName], set[str]] = lambda _: set(),
+        noted: Callable[[StepName], Notes],
         mounts: Mapping[str, Iterable[Path]] | None = None,
     ) -> None:
         self._folders = folders
-        self._seen = {name: os.path.realpath(path) for name, path in seen.items()}
+        self._seen = sorted(seen, key=lambda part: len(part.path), reverse=True)
         self._unordered = unordered
         self._noted = noted
-        self._read = read
-        self._readers: dict[Place, list[StepName]] = {}
+        self._readers: dict[Place, dict[StepName, None]] = defaultdict(dict)
+        self._listers: dict[Place, dict[StepName, None]] = defaultdict(dict)
+        self._moved: dict[Place, dict[Place, dict[StepName, None]]] = defaultdict(lambda: defaultdict(dict))
         self._looks = {name: look_at(folder) for name, folder in folders.items()}
         places = [(name, f"{p}/") for name, at in (mounts or {}).items() for path in at for p in (path, *path.parents)]
         self._made = {(name, path) for name, path in places if path not in self._looks[name]}
@@ -183,7 +243,9 @@ class FileWatch:
 
     def ended(self, step: StepName) -> list[Conflict]:
         """Look, and take note that a step no longer runs. Return the conflicts that came to light, each file once for a pair of steps."""
-        found = [*self._look(), *self._take_reads(step)]
+        found = self._look()
+        self._take_sights(step)
+        found += [*self._misread(), *self._mislisted()]
         self._running.pop(step, None)
         self._lately = dict(self._running)
         return found
@@ -203,7 +265,7 @@ class FileWatch:
     def _look(self) -> list[Conflict]:
         pairs: dict[tuple[tuple[StepName, ...], tuple[StepName, ...]], list[Place]] = {}
         candidates = tuple(self._lately)
-        noted: dict[StepName, set[str]] | None = None
+        noted: dict[StepName, _Written] | None = None
         for name, folder in self._folders.items():
             before, self._looks[name] = self._looks[name], look_at(folder)
             for path, what in changes(before, self._looks[name]).items():
@@ -215,33 +277,60 @@ class FileWatch:
                     writers: tuple[StepName, ...] = candidates
                 else:
                     if noted is None:
-                        noted = {step: self._noted(step) for step in candidates}
-                    there = os.path.join(self._seen[name], path)
-                    writers = tuple(step for step in candidates if there in noted[step])
+                        noted = {step: self._written(step) for step in candidates}
+                    writers = tuple(step for step in candidates if place in noted[step])
                 for pair in self._take(place, what, candidates, writers):
                     pairs.setdefault(pair, []).append(place)
         return [Conflict(first=first, second=second, places=tuple(places)) for (first, second), places in pairs.items()]
 
-    def _take_reads(self, step: StepName) -> list[Conflict]:
-        """Keep what a step read, and return whom of all steps so far this sets against whom."""
-        for path in self._read(step):
-            for name, root in self._seen.items():
-                if path.startswith(root + "/"):
-                    readers = self._readers.setdefault((name, path[len(root) + 1 :]), [])
-                    readers.extend([step] if step not in readers else [])
+    def _take_sights(self, step: StepName) -> None:
+        """Keep what a step read and listed."""
+        notes = self._noted(step)
+        for place in self._places(notes.read):
+            self._readers[place][step] = None
+        for place in self._places(notes.listed):
+            self._listers[place][step] = None
+
+    def _misread(self) -> list[Conflict]:
+        """Return whom of all steps so far what they read sets against whom."""
         pairs: dict[tuple[StepName, StepName], list[Place]] = {}
         for place in self._readers.keys() & self._past.keys():
             writers = [group[0] for group in self._past[place] if len(group) == 1]
-            for reader in self._readers[place]:
-                for writer in writers:
-                    told = (place, frozenset(((writer,), (reader,))))
-                    if reader not in writers and self._unordered(writer, reader) and told not in self._told:
-                        self._told.add(told)
-                        pairs.setdefault((writer, reader), []).append(place)
-        return [
-            Conflict(first=(writer,), second=(reader,), places=tuple(sorted(places)), reads=True)
-            for (writer, reader), places in pairs.items()
-        ]
+            self._set_against(place, writers, self._readers[place], pairs)
+        return _seen_by_chance(pairs, "read")
+
+    def _mislisted(self) -> list[Conflict]:
+        """Return whom of all steps so far what they listed sets against whom."""
+        pairs: dict[tuple[StepName, StepName], list[Place]] = {}
+        for folder in self._listers.keys() & self._moved.keys():
+            for place, movers in self._moved[folder].items():
+                self._set_against(place, movers, self._listers[folder], pairs)
+        return _seen_by_chance(pairs, "listed")
+
+    def _set_against(
+        self,
+        place: Place,
+        writers: Iterable[StepName],
+        readers: Iterable[StepName],
+        pairs: dict[tuple[StepName, StepName], list[Place]],
+    ) -> None:
+        """Add a place to those of each writer and each reader that may run at the same time, once."""
+        own = {group[0] for group in self._past[place] if len(group) == 1}
+        for reader in readers:
+            for writer in writers if reader not in own else ():
+                told = (place, frozenset(((writer,), (reader,))))
+                if self._unordered(writer, reader) and told not in self._told:
+                    self._told.add(told)
+                    pairs.setdefault((writer, reader), []).append(place)
+
+    def _written(self, step: StepName) -> _Written:
+        notes = self._noted(step)
+        return _Written(self._places(notes.written), self._places(notes.moved))
+
+    def _places(self, paths: Iterable[str]) -> set[Place]:
+        """Return what paths as steps see them are in the volumes; others are left out."""
+        found = (next(filter(None, (part.place(path) for part in self._seen)), None) for path in paths)
+        return {place for place in found if place is not None}
 
     def _take(
         self, place: Place, what: str, candidates: tuple[StepName, ...], writers: tuple[StepName, ...]
@@ -264,6 +353,8 @@ class FileWatch:
                     found.append((other, group))
             if group not in past:
                 past.append(group)
+            if what != "changed" and len(group) == 1:
+                self._moved[_folder_of(place)][place][group[0]] = None
         return found
 
     def _take_folder(self, place: Place, what: str, candidates: tuple[StepName, ...]) -> None:

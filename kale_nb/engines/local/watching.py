@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from kale_nb.engines.local.files import Conflict, FileWatch, Look, changes, look_at, shown_places, write_report
+from kale_nb.engines.local.files import Conflict, FileWatch, Look, Part, changes, look_at, shown_places, write_report
 from kale_nb.engines.local.provision import Provided, Stores
 from kale_nb.engines.local.seeing import Sight
-from kale_nb.engines.local.writes import read_reads, read_writes
+from kale_nb.engines.local.views import hidden_originals
+from kale_nb.engines.local.writes import read_notes
 from kale_nb.engines.protocol import Job
 from kale_nb.errors import VolumeError
 from kale_nb.names import StepName
@@ -30,13 +31,9 @@ _SHOWN = 5
 
 
 class Watch:
-    """Watches one run.
+    """Watches one run."""
 
-    Args:
-        jobs: steps at once.
-    """
-
-    def __init__(self, job: Job, observer: Observer, stores: Stores, provided: Provided, seen: Sight, *, jobs: int) -> None:
+    def __init__(self, job: Job, observer: Observer, stores: Stores, provided: Provided, seen: Sight) -> None:
         self._job = job
         self._observe = observer
         self._stores = stores
@@ -44,7 +41,7 @@ class Watch:
         self._folder = job.directory / "files"
         self._folder.mkdir(exist_ok=True)
         self._ancestors = ancestors_of(predecessors(job.pipeline))
-        self._several = jobs > 1 and any(self._unordered(a, b) for a in job.steps for b in job.steps)
+        self._several = any(self._unordered(a, b) for a in job.steps for b in job.steps)
         self._clones = {WORKSPACE: provided.workspace} | {
             name: job.directory / "volumes" / name for name in provided.volumes if name not in provided.read_only
         }
@@ -58,10 +55,9 @@ class Watch:
         self._mounts = {name: _mounted_in(places[name], folder, seen) for name, folder in self._clones.items()}
         self._files = FileWatch(
             self._clones,
-            {name: places[name] for name in self._clones},
+            _parts(job, provided, seen, self._clones),
             self._unordered,
-            lambda step: read_writes(self.notes(step)),
-            lambda step: read_reads(self.notes(step)),
+            lambda step: read_notes(self.notes(step)),
             self._mounts,
         )
         self._originals = {} if seen.view is not None or not provided.cloned else self._look_at_originals()
@@ -71,7 +67,7 @@ class Watch:
         return self._folder / f".{step}.writes"
 
     def noting(self, step: StepName) -> Path | None:
-        """Return where a step's kernel is to note what it writes to; None when there is no need to tell steps apart."""
+        """Return where a step's kernel is to note what it writes to; None when all steps follow each other."""
         return self.notes(step) if self._several else None
 
     def started(self, step: StepName) -> None:
@@ -198,6 +194,22 @@ def _mounted_in(place: Path, clone: Path, seen: Sight) -> tuple[Path, ...]:
     targets = [Path(target) for _, target, _ in seen.view["mounts"]] if seen.view is not None else []
     inside = [target.relative_to(root) for target in targets if target != root and target.is_relative_to(root)]
     return tuple(path for path in inside if not os.path.lexists(clone / path))
+
+
+def _parts(job: Job, provided: Provided, seen: Sight, clones: Mapping[str, Path]) -> list[Part]:
+    """Return the places at which steps see the clones: of data volumes the mount points and, where they have a view, their own folders."""
+    parts = [Part(path=os.path.realpath(seen.workspace), volume=WORKSPACE)]
+    if seen.view is None:
+        return parts + [Part(path=os.path.realpath(clone), volume=name) for name, clone in clones.items() if name != WORKSPACE]
+    roots = {name: clone.resolve() for name, clone in clones.items() if name != WORKSPACE}
+    for mount in (*hidden_originals(provided.originals, job.workspace), *provided.mounts()):  # what is mounted last comes first
+        source = mount.source.resolve()
+        parts += [
+            Part(path=os.path.realpath(mount.target), volume=name, inside="/".join(source.relative_to(root).parts))
+            for name, root in roots.items()
+            if source.is_relative_to(root)
+        ]
+    return parts
 
 
 def _size(folder: Path) -> int:
