@@ -24,10 +24,11 @@ from dataclasses import dataclass, field, replace
 
 from kale_nb.annotations.asks import Ask, Place, merge
 from kale_nb.annotations.claims import CellMarks, Claim, Wanted
+from kale_nb.annotations.combining import combine
 from kale_nb.annotations.lines import is_blank
 from kale_nb.annotations.magics import read_magics
 from kale_nb.annotations.marks import After, Marked, MarkedCell, Role, StepMarks
-from kale_nb.annotations.settings import PipelineAsk, combine, read_metadata
+from kale_nb.annotations.settings import PipelineAsk, read_metadata
 from kale_nb.annotations.tags import read_tags
 from kale_nb.diagnostics import Diagnostic, Severity, rule
 from kale_nb.location import Location

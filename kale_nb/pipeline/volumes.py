@@ -126,10 +126,10 @@ def _refuse_one_name_twice(volumes: Iterable[Volume]) -> None:
     for volume in volumes:
         other = known.setdefault(volume.name, volume)
         if other != volume:
+            source, its = (normpath(each.source) if each.source else each.name for each in (other, volume))
             raise UsageError(
-                f"two volumes are called {volume.name!r}: {other.source or other.name} at {other.mount_point} and "
-                f"{volume.source or volume.name} at {volume.mount_point}",
-                hint=f"name one of them: --volume name=NAME,source={volume.source or './folder'},mount={volume.mount_point}",
+                f"two volumes are called {volume.name!r}: {source} at {other.mount_point} and {its} at {volume.mount_point}",
+                hint=f"name one of them: --volume name=NAME,source={its},mount={volume.mount_point}",
             )
 
 

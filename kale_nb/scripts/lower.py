@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kale_nb.annotations.asks import STRUCTURED, Ask, Place, choose, merge, read_ask, read_structured
+from kale_nb.annotations.combining import combine
 from kale_nb.annotations.marks import PipelineMarks
-from kale_nb.annotations.settings import KEY, UNUSED_KEY, combine, read_metadata
+from kale_nb.annotations.settings import KEY, UNUSED_KEY, read_metadata
 from kale_nb.annotations.volumes import read_volume
 from kale_nb.diagnostics import RULES, Diagnostic, has_errors
 from kale_nb.names import StepName, VarName, is_step_name
