@@ -62,6 +62,14 @@ def write_notebook(folder: Path) -> WriteNotebook:
 
 
 @pytest.fixture
+def no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Leave nothing by which a cluster or a server would be found."""
+    for name in ("KF_PIPELINES_ENDPOINT", "KUBERNETES_SERVICE_HOST", "KUBECONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
 def fake_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Register `tests.cli.fake.FakeEngine` as the engine `fake`; give the folder to put on the path of a child process."""
     plugins = tmp_path / "plugins"
